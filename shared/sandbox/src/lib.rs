@@ -1,1 +1,130 @@
-//! To be written.
+//! A Cal.com to run against, as stubborn as the real one: API v2 bookings (`cal-api-version: 2024-08-13`) with its
+//! exact bodies, its two shapes of error and its lack of idempotency, and beside it an append-only ledger of what
+//! arrived, what took effect and what became of each reply.
+//!
+//! It is an independent witness: it shares no code with the gateway that it judges. All state lives in memory under
+//! one lock and dies with the process. Deliberately absent: slots, webhooks, rate limits, seats, recurring bookings,
+//! teams, payments, and faults other than latency (plan.rs is the one place where they can enter).
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! let sandbox = sandbox::start(sandbox::Config::default()).await?;
+//! assert!(sandbox.url.ends_with("/v2"));
+//! sandbox.stop().await?;
+//! # Ok(()) }
+//! ```
+
+mod answer;
+mod booking;
+mod calendar;
+mod config;
+mod control;
+mod input;
+mod ledger;
+mod list;
+mod plan;
+mod request;
+mod server;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub use booking::{Attendee, Booking, Status};
+pub use config::{Clock, Config, EventType, Host, Overlap};
+pub use ledger::{Effect, Entry, Fate, What};
+
+use server::Server;
+
+/// How long [`Sandbox::stop`] waits for the requests in flight before it cuts them off.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Starts a sandbox and returns once it accepts connections.
+///
+/// # Errors
+/// The address cannot be bound, or an event type is unusable (length of zero minutes, empty slug).
+pub async fn start(config: Config) -> anyhow::Result<Sandbox> {
+    let listen = config.listen;
+    let server = Arc::new(Server::new(config).context("an event type is unusable")?);
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let listener = listener.tap_io(|stream| {
+        // Replies are small; waiting to fill a packet would only add latency that nobody configured.
+        let _ = stream.set_nodelay(true);
+    });
+    let (shutdown, stopped) = oneshot::channel::<()>();
+    let router = server::router(Arc::clone(&server));
+    let task = tokio::spawn(async move {
+        axum::serve(listener, router)
+            .with_graceful_shutdown(async move {
+                // Sent or dropped, both mean: stop.
+                let _ = stopped.await;
+            })
+            .await
+    });
+    let root = format!("http://{address}");
+    Ok(Sandbox { url: format!("{root}/v2"), root, address, server, shutdown, task })
+}
+
+/// A running sandbox. Dropping it stops accepting connections; [`Sandbox::stop`] also waits.
+pub struct Sandbox {
+    /// Base URL of the API with `/v2`, e.g. `http://127.0.0.1:1234/v2`: what a client takes as Cal.com's address.
+    pub url: String,
+    /// The same without `/v2`, e.g. `http://127.0.0.1:1234`: the control surface lies at `{root}/_sandbox/…`.
+    pub root: String,
+    /// The address bound (with the real port, if the configured one was 0).
+    pub address: SocketAddr,
+    server: Arc<Server>,
+    shutdown: oneshot::Sender<()>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Sandbox {
+    /// Everything that has happened so far, in order of `seq`.
+    pub fn ledger(&self) -> Vec<Entry> {
+        self.server.ledger(0)
+    }
+
+    /// All bookings ever made, cancelled ones included, in order of creation.
+    pub fn bookings(&self) -> Vec<Booking> {
+        self.server.bookings()
+    }
+
+    /// Sets how long a mutating request waits between arrival and effect (`before`) and between effect and reply
+    /// (`after`). Holds for requests that arrive from now on.
+    pub fn set_latency(&self, before: Duration, after: Duration) {
+        self.server.set_latency(Some(before), Some(after));
+    }
+
+    /// Adds event types, or replaces those with the same id. Bookings made before keep the host they were made with.
+    ///
+    /// # Errors
+    /// One of them is unusable (length of zero minutes, empty slug); then none is taken.
+    pub fn set_event_types(&self, event_types: Vec<EventType>) -> anyhow::Result<()> {
+        self.server.set_event_types(event_types)
+    }
+
+    /// Stops accepting connections, waits up to 5 s for requests in flight and cuts off the rest. As with the real
+    /// server, a cut connection does not undo or prevent the effect of a request that has arrived.
+    ///
+    /// # Errors
+    /// The listener had failed.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let Self { shutdown, mut task, .. } = self;
+        // The receiver is gone only if the server has ended by itself; its result is read below.
+        let _ = shutdown.send(());
+        match tokio::time::timeout(STOP_PATIENCE, &mut task).await {
+            Ok(ended) => ended.context("the server panicked")?.context("the listener failed"),
+            Err(_) => {
+                task.abort();
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The arguments of a function call, by their German and English names, without what agents send when they know nothing.
+//!
+//! Agents follow a schema as well as a language model manages: a number may come as text, a template may come unfilled,
+//! a name may be no name. What is left after this file is what the caller said. Deliberately absent: the caller's number
+//! and call id; they come from `call` alone.
+
+use serde_json::{Map, Value};
+
+/// The longest argument, characters; the rest is cut off.
+const CHARS_MAX: usize = 500;
+/// The longest name, characters; what is longer is no name.
+const NAME_CHARS_MAX: usize = 120;
+
+pub(crate) const NAME: &[&str] = &["customer_name", "name", "kundenname", "kunde"];
+pub(crate) const DATETIME: &[&str] = &["datetime", "date_time", "termin", "zeitpunkt"];
+pub(crate) const DATE: &[&str] = &["date", "datum", "appointment_date", "preferred_date", "termin_datum"];
+pub(crate) const TIME: &[&str] = &["time", "uhrzeit", "appointment_time", "preferred_time", "zeit"];
+pub(crate) const SERVICE: &[&str] = &["service_name", "dienstleistung", "service", "service_id"];
+pub(crate) const STAFF: &[&str] =
+    &["preferred_staff_id", "mitarbeiter", "staff_id", "staff_name", "staff", "preferred_staff"];
+pub(crate) const PHONE: &[&str] = &["customer_phone", "phone_number", "phone", "telefonnummer", "telefon"];
+pub(crate) const EMAIL: &[&str] = &["customer_email", "email", "e_mail"];
+pub(crate) const NOTES: &[&str] = &["notes", "notizen", "bemerkung", "hinweis"];
+pub(crate) const REASON: &[&str] = &["reason", "grund"];
+pub(crate) const APPOINTMENT: &[&str] = &["appointment_id", "termin_id"];
+pub(crate) const CALL: &[&str] = &["call_id"];
+pub(crate) const CONFIRMED: &[&str] = &["bestaetigung", "bestätigung", "confirm_booking", "confirm"];
+
+/// What a language model writes where it knows nothing.
+const NOTHING: [&str; 12] = [
+    "none",
+    "null",
+    "undefined",
+    "nil",
+    "n/a",
+    "unknown",
+    "unbekannt",
+    "not specified",
+    "not provided",
+    "nicht angegeben",
+    "keine",
+    "egal",
+];
+
+/// What agents take for a name.
+const NO_NAME: [&str; 9] =
+    ["unbekannt", "anonym", "anonymous", "unknown", "gast", "guest", "kunde", "customer", "anrufer"];
+
+/// Call ids that agents invent.
+const NO_CALL: [&str; 6] = ["call_1", "call_001", "current", "current_call", "dummy_call_id", "call_id"];
+
+/// The arguments of one call.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arguments(Map<String, Value>);
+
+impl Arguments {
+    /// `args` is an object, or a text that holds one; anything else has no arguments.
+    pub(crate) fn of(args: Option<Value>) -> Self {
+        match args {
+            Some(Value::Object(map)) => Self(map),
+            Some(Value::String(text)) => match serde_json::from_str(&text) {
+                Ok(Value::Object(map)) => Self(map),
+                Ok(_) | Err(_) => Self::default(),
+            },
+            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_)) | None => Self::default(),
+        }
+    }
+
+    /// The first of `names` that says something.
+    pub(crate) fn text(&self, names: &[&str]) -> Option<String> {
+        names.iter().find_map(|name| match self.0.get(*name)? {
+            Value::String(text) => said(text),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        })
+    }
+
+    /// Was it said, as a boolean or in words, that this is *not* so?
+    pub(crate) fn denied(&self, names: &[&str]) -> bool {
+        names.iter().filter_map(|name| self.0.get(*name)).any(|value| match value {
+            Value::Bool(yes) => !yes,
+            Value::String(word) => matches!(word.trim().to_lowercase().as_str(), "false" | "nein" | "no" | "0"),
+            Value::Number(number) => number.as_i64() == Some(0),
+            Value::Null | Value::Array(_) | Value::Object(_) => false,
+        })
+    }
+
+    /// The customer's name, unless it is a placeholder, a time, or one of the `staff`.
+    pub(crate) fn name<'a>(&self, mut staff: impl Iterator<Item = &'a str>) -> Option<String> {
+        let name = self.text(NAME)?;
+        let lower = name.to_lowercase();
+        let is_staff = staff.any(|of_staff| of_staff.to_lowercase() == lower);
+        let is_time = lower.ends_with(" uhr") || lower.contains(" uhr ");
+        let is_person = lower.chars().any(char::is_alphabetic) && !lower.starts_with("bei ");
+        let known = !NO_NAME.contains(&lower.as_str()) && !is_staff && !is_time;
+        (known && is_person && name.chars().count() <= NAME_CHARS_MAX).then_some(name)
+    }
+
+    /// The same, in one spelling: keys sorted, without what is no argument. For request keys.
+    pub(crate) fn canonical(&self) -> String {
+        let mut said = self
+            .0
+            .iter()
+            .filter(|(name, value)| !matches!(name.as_str(), "execution_message" | "call_id") && !value.is_null());
+        let mut sorted = std::collections::BTreeMap::new();
+        said.by_ref().for_each(|(name, value)| {
+            sorted.insert(name.as_str(), value.as_str().map_or_else(|| value.to_string(), |t| t.trim().to_owned()));
+        });
+        format!("{sorted:?}")
+    }
+}
+
+/// What was said, on one line and cut to a length; `None` for a placeholder.
+fn said(text: &str) -> Option<String> {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(CHARS_MAX).collect();
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let nothing = line.is_empty() || line.contains("{{") || NOTHING.contains(&line.to_lowercase().as_str());
+    (!nothing).then_some(line)
+}
+
+/// A call's id, unless an agent has invented it.
+pub(crate) fn call_id(text: &str) -> Option<String> {
+    let id = said(text)?;
+    let short_number = id.len() <= 5 && id.bytes().all(|b| b.is_ascii_digit());
+    let fine = id.len() <= 128 && !short_number && !NO_CALL.contains(&id.to_lowercase().as_str());
+    fine.then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn arguments(value: Value) -> Arguments {
+        Arguments::of(Some(value))
+    }
+
+    #[test]
+    fn german_and_english_names() {
+        assert_eq!(arguments(json!({"dienstleistung": "Dauerwelle"})).text(SERVICE).as_deref(), Some("Dauerwelle"));
+        assert_eq!(arguments(json!({"service_id": 3})).text(SERVICE).as_deref(), Some("3"));
+        assert_eq!(arguments(json!({"datum": "morgen"})).text(DATE).as_deref(), Some("morgen"));
+        let both = json!({"date": "{{current_date}}", "datum": " morgen "});
+        assert_eq!(arguments(both).text(DATE).as_deref(), Some("morgen"), "a template says nothing");
+        assert_eq!(arguments(json!("{\"uhrzeit\":\"14:00\"}")).text(TIME).as_deref(), Some("14:00"));
+        assert_eq!(arguments(json!([1])).text(TIME), None);
+    }
+
+    #[test]
+    fn placeholders_are_nothing() {
+        for nothing in ["", "  ", "None", "not specified", "{{customer_name}}", "undefined", "\u{0}"] {
+            assert_eq!(arguments(json!({"name": nothing})).text(NAME), None, "{nothing:?}");
+        }
+        assert_eq!(arguments(json!({"notes": "a\u{0}b\nc"})).text(NOTES).as_deref(), Some("a b c"));
+        assert_eq!(arguments(json!({"notes": "x".repeat(9_000)})).text(NOTES).map(|t| t.len()), Some(500));
+    }
+
+    #[test]
+    fn what_is_no_name() {
+        let name = |name: &str| arguments(json!({"customer_name": name})).name(["Anna Berg"].into_iter());
+        assert_eq!(name("Paul Becker").as_deref(), Some("Paul Becker"));
+        assert_eq!(name("Uhr Macher").as_deref(), Some("Uhr Macher"));
+        for no_name in ["Unbekannt", "Gast", "acht Uhr", "bei Anna", "anna berg", "12345", "Kunde"] {
+            assert_eq!(name(no_name), None, "{no_name}");
+        }
+        assert_eq!(name(&"x".repeat(121)), None);
+    }
+
+    #[test]
+    fn no_is_understood() {
+        for no in [json!(false), json!("false"), json!("Nein"), json!(0)] {
+            assert!(arguments(json!({"bestaetigung": no})).denied(CONFIRMED), "{no}");
+        }
+        for other in [json!(true), json!("true"), json!("ja"), json!(null), json!(1)] {
+            assert!(!arguments(json!({"bestaetigung": other})).denied(CONFIRMED), "{other}");
+        }
+        assert!(!arguments(json!({})).denied(CONFIRMED));
+    }
+
+    #[test]
+    fn invented_call_ids() {
+        for invented in ["", "1", "12345", "call_001", "current", "None", "undefined", "{{call_id}}"] {
+            assert_eq!(call_id(invented), None, "{invented:?}");
+        }
+        assert_eq!(call_id("call_272edd18").as_deref(), Some("call_272edd18"));
+        assert_eq!(call_id(&"c".repeat(129)), None);
+    }
+
+    #[test]
+    fn one_spelling() {
+        let a = arguments(json!({"b": " x ", "a": 1, "execution_message": "Moment", "call_id": "call_001"}));
+        let b = arguments(json!({"a": 1, "b": "x", "c": null}));
+        assert_eq!(a.canonical(), b.canonical());
+        assert_ne!(a.canonical(), arguments(json!({"a": 1, "b": "y"})).canonical());
+    }
+}

@@ -1,0 +1,301 @@
+//! The voice agent's functions: what is common to them, and which one is meant.
+//!
+//! A business refusal is a reply, never an HTTP error. Whoever calls may see and change the appointments of this call,
+//! else of the exact number that calls; nothing that the agent says about itself widens that. Deliberately absent:
+//! availability, rescheduling, policies.
+
+mod book;
+mod cancel;
+mod query;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono_tz::Tz;
+use domain::appointment::Status;
+use domain::id::AppointmentId;
+use domain::phone::Phone;
+use phonenumber::country::Id::DE;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use store::{AcceptError, AppointmentView, Branch, CallFacts, Catalog, Replay, RequestKey, Service, StoreError, Whose};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::arguments::{self, Arguments};
+use crate::problem::Problem;
+use crate::reply::Reply;
+use crate::spoken::Language;
+use crate::when;
+
+/// Appointments in one reply.
+const APPOINTMENTS_MAX: i64 = 10;
+/// Services in one reply.
+const SERVICES_MAX: usize = 20;
+
+/// Which function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Function {
+    /// Books what was said.
+    Book,
+    /// Calls an appointment off.
+    Cancel,
+    /// Says which appointments there are.
+    Query,
+}
+
+impl Function {
+    /// By its name in snake case, or one of its aliases.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "book_appointment" | "start_booking" | "collect" | "collect_appointment" | "collect_appointment_data" => {
+                Some(Self::Book)
+            }
+            "cancel_appointment" => Some(Self::Cancel),
+            "query_appointment" => Some(Self::Query),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Book => "book_appointment",
+            Self::Cancel => "cancel_appointment",
+            Self::Query => "query_appointment",
+        }
+    }
+}
+
+/// Who calls, as the telephone network says.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) call_id: String,
+    /// `None`: withheld, or no number.
+    pub(crate) from: Option<Phone>,
+    pub(crate) from_number: Option<String>,
+    pub(crate) to_number: Option<String>,
+}
+
+/// One call of one function.
+pub(crate) struct Call<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) catalog: Catalog,
+    pub(crate) caller: Option<Caller>,
+    pub(crate) args: Arguments,
+    pub(crate) language: Language,
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Only what is no business refusal: the database is away, or a fault of ours.
+pub(crate) async fn run(function: Function, call: &Call<'_>) -> Result<Reply, Problem> {
+    match (function, &call.caller) {
+        (Function::Book, Some(caller)) => book::run(call, caller).await,
+        (Function::Cancel, Some(caller)) => cancel::run(call, caller).await,
+        (Function::Query, _) => query::run(call).await,
+        (Function::Book | Function::Cancel, None) => {
+            let message = call.say(
+                "Ohne Angaben zum Anruf kann ich nichts ändern.",
+                "I cannot change anything without the details of the call.",
+            );
+            Ok(Reply::refusal("missing_call", message))
+        }
+    }
+}
+
+impl Call<'_> {
+    fn say(&self, german: &str, english: &str) -> String {
+        self.language.pick(german, english)
+    }
+
+    fn time_zone(&self) -> Tz {
+        self.catalog.company.time_zone
+    }
+
+    fn company_id(&self) -> i32 {
+        self.catalog.company.company_id
+    }
+
+    /// The branch whose number was called, else the only one.
+    fn branch(&self, caller: &Caller) -> Option<&Branch> {
+        let called = caller.to_number.as_deref().and_then(|raw| Phone::parse(raw, DE));
+        let by_number = called.and_then(|called| {
+            self.catalog.branches.iter().find(|branch| {
+                branch.phones.iter().any(|phone| Phone::parse(phone, DE).is_some_and(|phone| phone == called))
+            })
+        });
+        by_number.or(match self.catalog.branches.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        })
+    }
+
+    /// The services of a branch; `None` = of all.
+    fn services(&self, branch_id: Option<i32>) -> impl Iterator<Item = &Service> {
+        self.catalog.services.iter().filter(move |service| {
+            branch_id.is_none_or(|wanted| service.staff.iter().any(|(branch_id, _, _)| *branch_id == wanted))
+        })
+    }
+
+    /// The services as a reply lists them.
+    fn services_listed(&self, branch_id: i32) -> Value {
+        let listed = self.services(Some(branch_id)).take(SERVICES_MAX);
+        listed.map(|s| json!({ "id": s.service_id, "name": s.name, "duration": s.duration_minutes })).collect()
+    }
+
+    /// The words of a moment in this company's language and time zone.
+    fn moment(&self, at: DateTime<Utc>) -> String {
+        self.language.moment(at, self.time_zone())
+    }
+
+    fn facts(&self, caller: &Caller) -> CallFacts {
+        CallFacts {
+            call_id: caller.call_id.clone(),
+            from_number: caller.from_number.clone(),
+            to_number: caller.to_number.clone(),
+        }
+    }
+
+    /// The appointments that this caller may see: those of this call, else of the exact number; narrowed by what the
+    /// arguments say. `Err`: something was said that cannot be understood.
+    async fn appointments(&self) -> Result<Result<Vec<AppointmentView>, Reply>, Problem> {
+        let wish = match Wish::of(self) {
+            Ok(wish) => wish,
+            Err(reply) => return Ok(Err(reply)),
+        };
+        let (call_id, from) = match &self.caller {
+            Some(caller) => (Some(caller.call_id.clone()), caller.from.clone()),
+            None => (self.args.text(arguments::CALL).and_then(|id| arguments::call_id(&id)), None),
+        };
+        let whose = call_id.map(Whose::Call).into_iter().chain(from.map(Whose::Phone));
+        for whose in whose {
+            let found = self.app.store.upcoming_of(self.company_id(), &whose, APPOINTMENTS_MAX).await?;
+            let fitting: Vec<_> = found.into_iter().filter(|view| wish.fits(view)).collect();
+            if !fitting.is_empty() {
+                return Ok(Ok(fitting));
+            }
+        }
+        Ok(Ok(Vec::new()))
+    }
+
+    /// One appointment as a reply lists it.
+    fn listed(&self, view: &AppointmentView) -> Value {
+        let local = view.starts_at.with_timezone(&zone(&view.time_zone, self.time_zone()));
+        json!({
+            "id": view.appointment_id.to_string(),
+            "date": local.format("%d.%m.%Y").to_string(),
+            "time": local.format("%H:%M").to_string(),
+            "spoken_time": self.language.time(local.time()),
+            "service": view.service_name,
+            "staff": view.staff_name,
+            "status": view.status.as_str(),
+        })
+    }
+
+    /// A request key over this call, this function and what it was asked, in one spelling.
+    fn key(&self, function: Function, caller: &Caller, asked: &str) -> RequestKey {
+        let mut hash = Sha256::new();
+        for part in [caller.call_id.as_str(), function.name(), asked] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let body_hash: [u8; 32] = hash.finalize().into();
+        RequestKey { key: format!("fn:{}", hex::encode(body_hash)), body_hash, replay: Replay::WhileItStands }
+    }
+
+    /// What the agent says when a command failed for no reason of the customer's.
+    fn failed(&self, error: AcceptError) -> Result<Reply, Problem> {
+        match error {
+            AcceptError::Store(StoreError::LockWait) | AcceptError::Busy { .. } => {
+                let message = self.say(
+                    "Gerade wird dieser Kalender bearbeitet. Bitte noch einmal versuchen.",
+                    "This calendar is busy just now. Please try again.",
+                );
+                Ok(Reply::refusal("slot_locked", message))
+            }
+            AcceptError::Store(error) => Err(Problem::from(error)),
+            AcceptError::NotFound => Ok(self.not_found()),
+            AcceptError::StaleVersion { .. } | AcceptError::KeyReused => {
+                let message = self.say(
+                    "Das hat sich gerade geändert. Bitte noch einmal versuchen.",
+                    "This has just changed. Please try again.",
+                );
+                Ok(Reply::refusal("error", message))
+            }
+            AcceptError::Refused(refusal) => {
+                let message = self.say("Das ist leider nicht möglich.", "I am afraid that is not possible.");
+                Ok(Reply::refusal("denied", message).with("reason", refusal.code()))
+            }
+        }
+    }
+
+    fn not_found(&self) -> Reply {
+        let message = self
+            .say("Ich finde keinen passenden Termin zu diesem Anruf.", "I find no matching appointment for this call.");
+        Reply::refusal("not_found", message)
+    }
+}
+
+/// The time zone of that name, else `other`.
+fn zone(name: &str, other: Tz) -> Tz {
+    name.parse().unwrap_or(other)
+}
+
+/// Which of the caller's appointments is meant.
+#[derive(Default)]
+struct Wish {
+    id: Option<AppointmentId>,
+    date: Option<NaiveDate>,
+    time: Option<NaiveTime>,
+    service: Option<String>,
+    time_zone: Tz,
+}
+
+impl Wish {
+    fn of(call: &Call<'_>) -> Result<Self, Reply> {
+        let time_zone = call.time_zone();
+        let id = call.args.text(arguments::APPOINTMENT);
+        // An id that is no id names nothing of ours; Uuid::nil is nobody's.
+        let id = id.map(|written| AppointmentId(Uuid::try_parse(&written).unwrap_or_default()));
+        let unclear = |missing: &str| {
+            let message = call.say(
+                "Das Datum habe ich nicht verstanden. Bitte Tag, Monat und Jahr nennen.",
+                "I did not understand the date. Please say day, month and year.",
+            );
+            Reply::refusal("missing_required_fields", message).with("missing", json!([missing]))
+        };
+        let date = match call.args.text(arguments::DATE) {
+            None => None,
+            Some(text) => Some(when::date(&text, time_zone, call.now).ok_or_else(|| unclear("date"))?),
+        };
+        let time = match call.args.text(arguments::TIME) {
+            None => None,
+            Some(text) => Some(when::time(&text).ok_or_else(|| unclear("time"))?),
+        };
+        let service = call.args.text(arguments::SERVICE).map(|name| name.to_lowercase());
+        Ok(Self { id, date, time, service, time_zone })
+    }
+
+    fn fits(&self, view: &AppointmentView) -> bool {
+        let local = view.starts_at.with_timezone(&zone(&view.time_zone, self.time_zone));
+        let service =
+            |wanted: &String| view.service_name.to_lowercase() == *wanted || view.service_id.to_string() == *wanted;
+        // An id says it all; the agent repeats the rest from memory.
+        if let Some(id) = self.id {
+            return view.appointment_id == id;
+        }
+        self.date.is_none_or(|date| date == local.date_naive())
+            && self.time.is_none_or(|time| time == local.time())
+            && self.service.as_ref().is_none_or(service)
+    }
+}
+
+/// `2026-11-25 14:30`, local.
+fn local_time(at: DateTime<Utc>, time_zone: Tz) -> String {
+    at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M").to_string()
+}
+
+/// Is this what a customer would call an appointment?
+fn stands(status: Status) -> bool {
+    status.wants_booking() == Some(true)
+}

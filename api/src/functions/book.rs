@@ -1,0 +1,310 @@
+//! `book_appointment`: one transaction takes the slot; then Cal.com is waited for, as long as a caller can be kept waiting.
+//!
+//! "Booked" is said only of a `scheduled` appointment; until then it is noted. Deliberately absent: every search for
+//! another time; a slot that is taken comes back with what is free, and the caller chooses.
+
+use chrono::{DateTime, Utc};
+use domain::appointment::Status;
+use domain::hours::Offer;
+use domain::phone::{Identity, Phone, is_placeholder_email};
+use domain::refusal::Refusal;
+use phonenumber::country::Id::DE;
+use serde_json::{Value, json};
+use store::{AcceptError, Accepted, BookingCommand, Branch, CustomerFacts, How, Service, Source};
+
+use super::{Call, Caller, Function, local_time};
+use crate::arguments;
+use crate::problem::Problem;
+use crate::reply::Reply;
+use crate::waiting::Until;
+use crate::when;
+
+/// Alternatives in one reply.
+const ALTERNATIVES_MAX: usize = 3;
+
+/// What is to be booked, every name resolved.
+struct Wish<'a> {
+    branch: &'a Branch,
+    service: &'a Service,
+    staff_id: Option<i32>,
+    starts_at: DateTime<Utc>,
+    name: String,
+}
+
+/// Books.
+pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Problem> {
+    let wish = match understand(call, caller) {
+        Ok(wish) => wish,
+        Err(reply) => return Ok(reply.with("booked", false)),
+    };
+    match call.app.store.accept_booking(&command(call, caller, &wish)).await {
+        Ok(accepted) => accepted_reply(call, &wish, &accepted).await,
+        Err(AcceptError::Refused(refusal)) => Ok(refused(call, &wish, &refusal).with("booked", false)),
+        Err(error) => Ok(call.failed(error)?.with("booked", false)),
+    }
+}
+
+fn understand<'a>(call: &'a Call<'_>, caller: &Caller) -> Result<Wish<'a>, Reply> {
+    if call.args.denied(arguments::CONFIRMED) {
+        let message = call.say(
+            "Ich habe noch nichts eingetragen. Soll ich den Termin buchen?",
+            "I have not booked anything yet. Shall I book it?",
+        );
+        return Err(Reply::success("awaiting_confirmation", message).with("awaiting_confirmation", true));
+    }
+    let Some(branch) = call.branch(caller) else {
+        let message = call.say(
+            "Ich weiß nicht, für welche Filiale der Termin sein soll.",
+            "I do not know which branch the appointment is for.",
+        );
+        return Err(Reply::refusal("unknown_branch", message));
+    };
+    let staff_names = call.catalog.staff.iter().map(|staff| staff.name.as_str());
+    let Some(name) = call.args.name(staff_names) else {
+        let message = call.say("Auf welchen Namen darf ich den Termin eintragen?", "Under which name shall I book it?");
+        return Err(Reply::refusal("missing_customer_name", message));
+    };
+    let starts_at = starts_at(call)?;
+    let service = service(call, branch)?;
+    let staff_id = staff(call, branch, service)?;
+    if starts_at <= call.now {
+        return Err(in_the_past(call));
+    }
+    Ok(Wish { branch, service, staff_id, starts_at, name })
+}
+
+/// `datetime`, else date and time.
+fn starts_at(call: &Call<'_>) -> Result<DateTime<Utc>, Reply> {
+    let understand = |text: &str| when::moment(text, call.time_zone(), call.now);
+    let (whole, date, time) =
+        (call.args.text(arguments::DATETIME), call.args.text(arguments::DATE), call.args.text(arguments::TIME));
+    let parted = date.as_ref().zip(time.as_ref()).map(|(date, time)| format!("{date} {time}"));
+    let understood = [&whole, &parted, &date].into_iter().flatten().find_map(|text| understand(text));
+    if let Some(starts_at) = understood {
+        return Ok(starts_at);
+    }
+    let missing: Vec<&str> = match (&whole, &date, &time) {
+        (None, None, None) => vec!["date", "time"],
+        (None, Some(_), None) => vec!["time"],
+        (None, None, Some(_)) => vec!["date"],
+        _ => vec![],
+    };
+    let message = if missing.is_empty() {
+        call.say(
+            "Das habe ich nicht verstanden. Bitte das Datum mit Tag, Monat und Jahr und die Uhrzeit nennen.",
+            "I did not understand that. Please say the date with day, month and year, and the time.",
+        )
+    } else {
+        call.say("An welchem Tag und um wie viel Uhr soll der Termin sein?", "On which day and at what time?")
+    };
+    let missing = if missing.is_empty() { vec!["date", "time"] } else { missing };
+    Err(Reply::refusal("missing_required_fields", message).with("missing", missing))
+}
+
+/// By id, name or alias; the only one if none is named.
+fn service<'a>(call: &'a Call<'_>, branch: &Branch) -> Result<&'a Service, Reply> {
+    let listed = || call.services_listed(branch.branch_id);
+    let Some(wanted) = call.args.text(arguments::SERVICE) else {
+        let mut here = call.services(Some(branch.branch_id));
+        if let (Some(only), None) = (here.next(), here.next()) {
+            return Ok(only);
+        }
+        let message = call.say("Welche Leistung soll es sein?", "Which service would you like?");
+        let reply = Reply::refusal("missing_required_fields", message);
+        return Err(reply.with("missing", json!(["service_name"])).with("services", listed()));
+    };
+    let wanted = wanted.to_lowercase();
+    let found = call.services(Some(branch.branch_id)).find(|service| {
+        let names = std::iter::once(&service.name).chain(&service.aliases);
+        service.service_id.to_string() == wanted || names.into_iter().any(|name| name.to_lowercase() == wanted)
+    });
+    found.ok_or_else(|| unknown_service(call, branch))
+}
+
+fn unknown_service(call: &Call<'_>, branch: &Branch) -> Reply {
+    let message = call.say("Diese Leistung bieten wir hier nicht an.", "We do not offer this service here.");
+    Reply::refusal("unknown_service", message).with("services", call.services_listed(branch.branch_id))
+}
+
+/// By id, name or first name, among those who do the service there; `None` = anybody.
+fn staff(call: &Call<'_>, branch: &Branch, service: &Service) -> Result<Option<i32>, Reply> {
+    let Some(wanted) = call.args.text(arguments::STAFF) else { return Ok(None) };
+    let wanted = wanted.to_lowercase();
+    let able = |id: i32| {
+        service.staff.iter().any(|(branch_id, staff_id, _)| (*branch_id, *staff_id) == (branch.branch_id, id))
+    };
+    let able: Vec<_> = call.catalog.staff.iter().filter(|staff| able(staff.staff_id)).collect();
+    let exact = able.iter().find(|s| s.staff_id.to_string() == wanted || s.name.to_lowercase() == wanted);
+    let mut by_first_name =
+        able.iter().filter(|s| s.name.to_lowercase().split_whitespace().next() == Some(wanted.as_str()));
+    match (exact, by_first_name.next(), by_first_name.next()) {
+        (Some(found), _, _) | (None, Some(found), None) => Ok(Some(found.staff_id)),
+        _ => {
+            let names: Vec<_> = able.iter().map(|staff| staff.name.as_str()).collect();
+            Err(unknown_staff(call).with("alternative_staff", names))
+        }
+    }
+}
+
+fn unknown_staff(call: &Call<'_>) -> Reply {
+    let message =
+        call.say("Diese Person bietet die Leistung hier nicht an.", "This person does not offer the service here.");
+    Reply::refusal("staff_cannot_provide_service", message)
+}
+
+fn command(call: &Call<'_>, caller: &Caller, wish: &Wish<'_>) -> BookingCommand {
+    let said_phone = || call.args.text(arguments::PHONE).and_then(|raw| Phone::parse(&raw, DE));
+    let email =
+        call.args.text(arguments::EMAIL).filter(|e| crate::appointments::is_email(e) && !is_placeholder_email(e));
+    let notes = call.args.text(arguments::NOTES);
+    let asked = format!(
+        "{}\n{}\n{:?}\n{}\n{}",
+        wish.branch.branch_id,
+        wish.service.service_id,
+        wish.staff_id,
+        wish.starts_at.timestamp(),
+        wish.name.to_lowercase()
+    );
+    BookingCommand {
+        company_id: call.company_id(),
+        branch_id: wish.branch.branch_id,
+        service_id: wish.service.service_id,
+        staff_id: wish.staff_id,
+        starts_at: wish.starts_at,
+        who: match &caller.from {
+            Some(phone) => Identity::Phone(phone.clone()),
+            None => Identity::Anonymous(caller.call_id.clone()),
+        },
+        facts: CustomerFacts {
+            name: wish.name.clone(),
+            email,
+            // What a withheld caller says is where to ring back, and nobody's identity.
+            phone: caller.from.clone().or_else(said_phone),
+            language: call.catalog.company.language.clone(),
+        },
+        notes,
+        source: Source::Voice,
+        call: Some(call.facts(caller)),
+        key: Some(call.key(Function::Book, caller, &asked)),
+    }
+}
+
+async fn accepted_reply(call: &Call<'_>, wish: &Wish<'_>, accepted: &Accepted) -> Result<Reply, Problem> {
+    call.app.bell.committed(&accepted.ring);
+    let status = match accepted.status {
+        Status::Requested => {
+            let key = (call.company_id(), accepted.appointment_id);
+            let seen = call.app.waiting.wait_for(key, Until::Decided, call.app.voice_wait).await;
+            seen.map_or(Status::Requested, |seen| seen.status)
+        }
+        status @ (Status::Scheduled | Status::Completed | Status::NoShow | Status::Cancelled | Status::Rejected) => {
+            status
+        }
+    };
+    Ok(told(call, wish.starts_at, status, accepted.how).with("appointment_id", accepted.appointment_id.to_string()))
+}
+
+/// What is true of the promise at this moment.
+fn told(call: &Call<'_>, starts_at: DateTime<Utc>, status: Status, how: How) -> Reply {
+    let at = call.moment(starts_at);
+    match status {
+        Status::Scheduled | Status::Completed | Status::NoShow => {
+            let message = match how {
+                How::AlreadyYours => call.say(
+                    &format!("Dieser Termin war schon gebucht: {at}."),
+                    &format!("This appointment was booked already: {at}."),
+                ),
+                How::New | How::Replayed | How::Unchanged => {
+                    call.say(&format!("Der Termin ist gebucht: {at}."), &format!("The appointment is booked: {at}."))
+                }
+            };
+            Reply::success("booked", message)
+                .with("booked", true)
+                .with("available", true)
+                .with("appointment_time", local_time(starts_at, call.time_zone()))
+        }
+        Status::Requested => {
+            let message = call.say(
+                "Ich habe den Termin notiert, wir bestätigen ihn gleich.",
+                "I have noted the appointment, we will confirm it shortly.",
+            );
+            Reply::success(status.as_str(), message).with("booked", false).with("available", true)
+        }
+        Status::Rejected => {
+            let message = call.say(
+                "Dieser Termin ist im Kalender leider nicht mehr frei. Bitte eine andere Zeit wählen.",
+                "This time is no longer free in the calendar. Please choose another one.",
+            );
+            not_free("slot_taken", message, json!([])).with("booked", false)
+        }
+        Status::Cancelled => {
+            let message = call.say("Dieser Termin wurde abgesagt.", "This appointment was cancelled.");
+            Reply::refusal(status.as_str(), message).with("booked", false)
+        }
+    }
+}
+
+fn refused(call: &Call<'_>, wish: &Wish<'_>, refusal: &Refusal) -> Reply {
+    let offers: Vec<_> = refusal.alternatives().iter().take(ALTERNATIVES_MAX).collect();
+    let alternatives: Value = offers.iter().map(|offer| alternative(call, wish, offer)).collect();
+    let instead = offers.first().map_or_else(String::new, |offer| {
+        let first = call.language.offer(offer.during.start(), wish.starts_at, call.time_zone());
+        call.say(&format!(" Frei wäre {first}."), &format!(" Free would be {first}."))
+    });
+    match refusal {
+        Refusal::Taken { .. } => {
+            let message =
+                call.say("Dieser Termin ist leider schon vergeben.", "This time is already taken.") + &instead;
+            not_free("slot_taken", message, alternatives)
+        }
+        Refusal::BeingReleased { .. } => {
+            let message = call.say(
+                "Dieser Termin wird gerade erst frei. Bitte gleich noch einmal versuchen.",
+                "This time is just being released. Please try again in a moment.",
+            ) + &instead;
+            not_free("slot_locked", message, alternatives)
+        }
+        Refusal::OutsideHours { .. } => {
+            let message = call.say("Zu dieser Zeit haben wir geschlossen.", "We are closed at this time.") + &instead;
+            not_free("unavailable", message, alternatives)
+        }
+        Refusal::TooSoon { minimum_minutes, .. } => {
+            let message = call.say(
+                &format!("Diese Leistung muss mindestens {minimum_minutes} Minuten vorher gebucht werden."),
+                &format!("This service must be booked at least {minimum_minutes} minutes ahead."),
+            ) + &instead;
+            not_free("booking_notice_violation", message, alternatives)
+        }
+        Refusal::InThePast => in_the_past(call),
+        Refusal::UnknownService => unknown_service(call, wish.branch),
+        Refusal::UnknownStaff => unknown_staff(call),
+        Refusal::UnknownBranch | Refusal::Final { .. } => {
+            let message = call.say("Das ist leider nicht möglich.", "I am afraid that is not possible.");
+            Reply::refusal("denied", message).with("reason", refusal.code())
+        }
+    }
+}
+
+fn not_free(status: &str, message: String, alternatives: Value) -> Reply {
+    Reply::refusal(status, message).with("available", false).with("alternatives", alternatives)
+}
+
+fn in_the_past(call: &Call<'_>) -> Reply {
+    let message = call.say(
+        "Diese Zeit liegt in der Vergangenheit. Welcher Tag ist gemeint?",
+        "This time is in the past. Which day do you mean?",
+    );
+    Reply::refusal("past_time", message).with("available", false)
+}
+
+fn alternative(call: &Call<'_>, wish: &Wish<'_>, offer: &Offer) -> Value {
+    let local = offer.during.start().with_timezone(&call.time_zone());
+    let staff = call.catalog.staff.iter().find(|staff| staff.staff_id == offer.staff_id);
+    json!({
+        "time": local.format("%H:%M").to_string(),
+        "date": local.format("%d.%m.%Y").to_string(),
+        "description": call.language.offer(offer.during.start(), wish.starts_at, call.time_zone()),
+        "spoken_time": call.language.time(local.time()),
+        "staff": staff.map(|staff| staff.name.as_str()),
+    })
+}

@@ -1,0 +1,74 @@
+//! `cancel_appointment`: the promise is cancelled at once, whatever Cal.com is doing; so "cancelled" is true when it is said.
+//!
+//! Deliberately absent: fees and notice periods, and any guess which of several appointments is meant.
+
+use domain::appointment::Status;
+use domain::id::AppointmentId;
+use store::{AcceptError, AppointmentView, CancelCommand};
+use uuid::Uuid;
+
+use super::{Call, Caller, Function, local_time, zone};
+use crate::arguments;
+use crate::problem::Problem;
+use crate::reply::Reply;
+
+/// Calls it off.
+pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Problem> {
+    let found = match call.appointments().await? {
+        Ok(found) => found,
+        Err(reply) => return Ok(reply),
+    };
+    let meant = match found.as_slice() {
+        [one] => Some(one.appointment_id),
+        _ => None,
+    };
+    // Also where none is meant the command is sent, for nobody's id: a repeated call then hears what it heard before,
+    // and never calls off the next one.
+    let appointment_id = meant.unwrap_or(AppointmentId(Uuid::nil()));
+    let command = CancelCommand {
+        company_id: call.company_id(),
+        appointment_id,
+        if_match: None,
+        who: "customer".to_owned(),
+        why: call.args.text(arguments::REASON),
+        call: Some(call.facts(caller)),
+        key: Some(call.key(Function::Cancel, caller, &call.args.canonical())),
+    };
+    match call.app.store.accept_cancel(&command).await {
+        Ok(accepted) => {
+            call.app.bell.committed(&accepted.ring);
+            let view = call.app.store.appointment(call.company_id(), accepted.appointment_id).await?;
+            Ok(cancelled(call, accepted.appointment_id, view.as_ref()))
+        }
+        Err(AcceptError::NotFound) if found.len() > 1 => Ok(several(call, &found)),
+        Err(error) => call.failed(error),
+    }
+}
+
+fn cancelled(call: &Call<'_>, id: AppointmentId, view: Option<&AppointmentView>) -> Reply {
+    let reply = match view {
+        Some(view) => {
+            let time_zone = zone(&view.time_zone, call.time_zone());
+            let at = call.language.moment(view.starts_at, time_zone);
+            let message = call
+                .say(&format!("Der Termin am {at}, ist abgesagt."), &format!("The appointment on {at}, is cancelled."));
+            Reply::success(Status::Cancelled.as_str(), message)
+                .with("appointment_time", local_time(view.starts_at, time_zone))
+                .with("appointment", call.listed(view))
+        }
+        None => {
+            let message = call.say("Der Termin ist abgesagt.", "The appointment is cancelled.");
+            Reply::success(Status::Cancelled.as_str(), message)
+        }
+    };
+    reply.with("cancelled", true).with("appointment_id", id.to_string())
+}
+
+fn several(call: &Call<'_>, found: &[AppointmentView]) -> Reply {
+    let message = call.say(
+        "Es gibt mehrere Termine. Welcher soll abgesagt werden?",
+        "There are several appointments. Which one is to be cancelled?",
+    );
+    let listed: Vec<_> = found.iter().map(|view| call.listed(view)).collect();
+    Reply::refusal("multiple_found", message).with("appointments", listed)
+}

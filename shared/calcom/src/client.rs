@@ -1,0 +1,212 @@
+//! The one HTTP client of the process: how a request reaches Cal.com, and how much of what comes back is read.
+//!
+//! Deliberately absent: redirects, proxies, cookies, compression and retries. A proxy that repeated a POST by itself
+//! could book twice; so could we.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::answer::Ambiguity;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::address::{self, PublicOnly};
+use crate::failure::{self, Asked, Failure};
+
+/// With less than this left nothing is sent: it could only end as unknown.
+const LEFT_MIN: Duration = Duration::from_millis(50);
+/// A host that does not take a connection in this time is down; saying so early is worth more than waiting, for then
+/// it is certain that nothing was sent.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
+/// Shorter than the 5 s after which a Node server closes an idle connection: a request must not meet that close.
+const IDLE: Duration = Duration::from_secs(4);
+const IDLE_CONNECTIONS_MAX: usize = 32;
+
+const API_VERSION: HeaderName = HeaderName::from_static("cal-api-version");
+
+/// Where Cal.com is and what is asked of it.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// The API's root, ending in `/v2`: `https://`, or `http://` on the own machine.
+    pub base_url: String,
+    /// The longest a call may take, from its first byte to the last of its answer (all pages of a list).
+    pub timeout: Duration,
+    /// The `cal-api-version` of the bookings endpoints; `2024-08-13` is what this crate was written for.
+    pub bookings_version: String,
+    /// The longest answer that is read, in bytes.
+    pub body_max_bytes: usize,
+    /// Allows any `http://` host, and any private address: for a sandbox or a Cal.com in the own network.
+    pub allow_insecure: bool,
+}
+
+/// Why there is no client. The text holds no URL, for a URL may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Not a URL, or one with a user, a password, a query or a fragment.
+    #[error("the base URL of Cal.com must be https://host/path, without user, query or fragment")]
+    BaseUrl,
+    /// `http://` to another machine.
+    #[error("the base URL of Cal.com must be https:// (http:// only on this machine, or with calcom_allow_insecure)")]
+    Insecure,
+    /// A literal address that is not on the public Internet.
+    #[error("the base URL of Cal.com names a private address (allowed only with calcom_allow_insecure)")]
+    PrivateAddress,
+    /// A version that cannot be written into a header.
+    #[error("the bookings version of Cal.com must be a date like 2024-08-13")]
+    Version,
+    /// TLS could not be set up; often there are no root certificates on this machine.
+    #[error("the HTTP client cannot be built (are root certificates installed?)")]
+    Build(#[source] reqwest::Error),
+}
+
+/// The client of Cal.com. Cheap to clone; one per process.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    base: Url,
+    timeout: Duration,
+    body_max_bytes: usize,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("host", &self.0.base.host_str()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Builds the one client of the process. Nothing is sent.
+    ///
+    /// # Errors
+    /// A base URL that may not be used, a version that is no header value, or no TLS on this machine.
+    pub fn new(settings: ClientSettings) -> Result<Self, ClientError> {
+        let checked = address::check(&settings.base_url, settings.allow_insecure)?;
+        let version = HeaderValue::from_str(&settings.bookings_version).map_err(|_| ClientError::Version)?;
+        if version.is_empty() {
+            return Err(ClientError::Version);
+        }
+        let mut http = reqwest::Client::builder()
+            .user_agent(concat!("askpro-gateway/", env!("CARGO_PKG_VERSION")))
+            .default_headers(HeaderMap::from_iter([
+                (API_VERSION, version),
+                (ACCEPT, HeaderValue::from_static("application/json")),
+            ]))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .referer(false)
+            .http1_only()
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_MAX.min(settings.timeout))
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
+        if checked.public_only {
+            http = http.dns_resolver(Arc::new(PublicOnly));
+        }
+        Ok(Self(Arc::new(Inner {
+            http: http.build().map_err(ClientError::Build)?,
+            base: checked.url,
+            timeout: settings.timeout,
+            body_max_bytes: settings.body_max_bytes,
+        })))
+    }
+
+    /// When a call that begins now and may last until `deadline` is given up.
+    pub(crate) fn until(&self, deadline: Option<Instant>) -> Instant {
+        let longest = Instant::now() + self.0.timeout;
+        deadline.map_or(longest, |deadline| deadline.min(longest))
+    }
+
+    /// A request to the path under the base URL. The segments must be safe in a path, which `wire::is_uid` says.
+    pub(crate) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
+        let mut url = self.0.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        self.0.http.request(method, url)
+    }
+
+    /// Sends a request once and reads the body of a 2xx, not longer than until `until`.
+    pub(crate) async fn send(
+        &self,
+        key: &SecretString,
+        asked: Asked<'_>,
+        request: RequestBuilder,
+        until: Instant,
+    ) -> Result<Vec<u8>, Failure> {
+        let begun = Instant::now();
+        let result = self.exchange(key, request, until).await;
+        let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match &result {
+            Ok(_) => tracing::debug!(request = asked.name(), milliseconds, "Cal.com answered"),
+            Err(Failure::Client { status, .. }) => {
+                tracing::info!(request = asked.name(), milliseconds, status, "Cal.com refused");
+            }
+            Err(Failure::Throttled { wait }) => {
+                tracing::warn!(
+                    request = asked.name(),
+                    milliseconds,
+                    wait_seconds = wait.as_secs(),
+                    "Cal.com throttled"
+                );
+            }
+            Err(Failure::NotSent | Failure::UnusableKey) => {
+                tracing::warn!(request = asked.name(), milliseconds, "nothing was sent to Cal.com");
+            }
+            Err(Failure::Ambiguous(why)) => {
+                tracing::warn!(request = asked.name(), milliseconds, ?why, "what Cal.com did is unknown");
+            }
+        }
+        result
+    }
+
+    async fn exchange(&self, key: &SecretString, request: RequestBuilder, until: Instant) -> Result<Vec<u8>, Failure> {
+        let mut authorization =
+            HeaderValue::from_str(&format!("Bearer {}", key.expose_secret())).map_err(|_| Failure::UnusableKey)?;
+        authorization.set_sensitive(true);
+        let request = request.header(AUTHORIZATION, authorization);
+        if until.saturating_duration_since(Instant::now()) < LEFT_MIN {
+            return Err(Failure::NotSent);
+        }
+        let answered = async {
+            let response = request.send().await.map_err(|error| failure::of_transport(&error))?;
+            self.read(response).await
+        };
+        tokio::time::timeout_at(until.into(), answered).await.unwrap_or(Err(Failure::Ambiguous(Ambiguity::Timeout)))
+    }
+
+    async fn read(&self, response: Response) -> Result<Vec<u8>, Failure> {
+        match response.status().as_u16() {
+            200..=299 => self.body(response).await,
+            300..=399 => Err(Failure::Ambiguous(Ambiguity::Redirect)),
+            // A proxy may say so about a request that Cal.com has taken.
+            408 => Err(Failure::Ambiguous(Ambiguity::Timeout)),
+            429 => {
+                let headers = response.headers().iter();
+                let wait = failure::wait(headers.map(|(name, value)| (name.as_str(), value.as_bytes())));
+                Err(Failure::Throttled { wait })
+            }
+            status @ 400..=499 => {
+                let message = failure::message(&self.body(response).await?);
+                Err(Failure::Client { status, message })
+            }
+            status => Err(Failure::Ambiguous(Ambiguity::ServerError(status))),
+        }
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| failure::of_transport(&error))? {
+            if body.len() + chunk.len() > self.0.body_max_bytes {
+                return Err(Failure::Ambiguous(Ambiguity::BadBody));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}

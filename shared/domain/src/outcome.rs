@@ -1,0 +1,169 @@
+//! What one answer of Cal.com means for the op that asked.
+//!
+//! `Refusal` by Cal.com has no public constructor: it is made here from a first, unambiguous answer, or by
+//! [`crate::resolve`]. So an unknown outcome cannot be turned into a refusal anywhere else.
+
+use crate::answer::{Ambiguity, Answer, Booking, Refused};
+use crate::effect::EffectKind;
+use std::time::Duration;
+
+/// Did any op of this segment pass through `unknown` before? Then no 4xx proves anything by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Past {
+    /// Every earlier request of the segment had a plain answer.
+    Clean,
+    /// Some earlier request may have had its effect unseen.
+    Ambiguous,
+}
+
+/// How an op stands after a call or a look; settle writes exactly this.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The booking is there.
+    Applied(Booking),
+    /// The booking is gone, as asked.
+    Gone,
+    /// Cal.com said no, and that is certain.
+    Refused(NotGranted),
+    /// Certainly nothing happened, for a reason that is not this job's: back off without a count.
+    Snoozed {
+        /// Cal.com asked for at least this pause of the whole key.
+        pause: Option<Duration>,
+    },
+    /// Certainly nothing happened; decide again from the promise.
+    Never,
+    /// Nobody knows yet: look again later. `answered` is a 4xx that came all the same.
+    Unknown {
+        /// The HTTP status, when there was one that says "no".
+        answered: Option<u16>,
+    },
+    /// A look could not be made; nothing new is known of the op.
+    NotSeen {
+        /// Cal.com asked for a pause.
+        pause: Option<Duration>,
+    },
+    /// A person must look: our bug, our configuration, or something the rules do not know.
+    Review {
+        /// A short word for history and metrics.
+        why: &'static str,
+    },
+}
+
+/// A certain refusal by Cal.com.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotGranted {
+    why: &'static str,
+}
+
+impl NotGranted {
+    /// The slot is somebody else's at Cal.com.
+    pub(crate) const TAKEN: Self = Self { why: "taken" };
+
+    pub(crate) fn for_reason(reason: &Refused) -> Self {
+        let why = match reason {
+            Refused::OutOfBounds => "out_of_bounds",
+            Refused::InThePast => "in_the_past",
+            Refused::LimitReached => "limit_reached",
+            Refused::NotAllowed => "not_allowed",
+        };
+        Self { why }
+    }
+
+    /// A short word for history, callbacks and metrics.
+    pub fn why(self) -> &'static str {
+        self.why
+    }
+}
+
+/// What to do with an answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Judgement {
+    /// It is settled like this.
+    Settle(Outcome),
+    /// Look once now, before anything is believed: the booking in the way may be ours.
+    LookFirst {
+        /// What Cal.com answered.
+        answered: u16,
+    },
+}
+
+/// Judges the answer to a request of `kind`, given the segment's `past`. Exhaustive: a new answer does not compile
+/// until it has a meaning here.
+pub fn judge(kind: EffectKind, answer: Answer, past: Past) -> Judgement {
+    use Judgement::{LookFirst, Settle};
+    match answer {
+        Answer::Applied(booking) => match kind {
+            EffectKind::Create | EffectKind::Reschedule => Settle(Outcome::Applied(booking)),
+            EffectKind::Cancel => Settle(Outcome::Gone),
+        },
+        Answer::AlreadyCancelled => match kind {
+            EffectKind::Cancel => Settle(Outcome::Gone),
+            EffectKind::Create | EffectKind::Reschedule => LookFirst { answered: 400 },
+        },
+        Answer::Taken { status } => LookFirst { answered: status },
+        Answer::NotFound => LookFirst { answered: 404 },
+        Answer::Refused { status, reason } => match past {
+            Past::Clean => Settle(Outcome::Refused(NotGranted::for_reason(&reason))),
+            Past::Ambiguous => Settle(Outcome::Unknown { answered: Some(status) }),
+        },
+        Answer::Misconfigured { status } => match past {
+            Past::Clean => Settle(Outcome::Review { why: misconfigured(status) }),
+            Past::Ambiguous => Settle(Outcome::Unknown { answered: Some(status) }),
+        },
+        Answer::NotSent => Settle(Outcome::Snoozed { pause: None }),
+        Answer::Throttled { wait } => Settle(Outcome::Snoozed { pause: Some(wait) }),
+        Answer::Unknown { why } => match why {
+            Ambiguity::Timeout
+            | Ambiguity::Reset
+            | Ambiguity::ServerError(_)
+            | Ambiguity::BadBody
+            | Ambiguity::Redirect => Settle(Outcome::Unknown { answered: None }),
+        },
+    }
+}
+
+fn misconfigured(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "calcom_key_refused",
+        404 => "event_type_unknown",
+        _ => "request_refused_by_calcom",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_4xx_is_a_refusal_after_an_ambiguous_request() {
+        let answers = [
+            Answer::Refused { status: 400, reason: Refused::OutOfBounds },
+            Answer::Misconfigured { status: 422 },
+            Answer::Taken { status: 409 },
+            Answer::NotFound,
+            Answer::Unknown { why: Ambiguity::ServerError(500) },
+        ];
+        for answer in answers {
+            let judged = judge(EffectKind::Create, answer.clone(), Past::Ambiguous);
+            let open = matches!(judged, Judgement::LookFirst { .. } | Judgement::Settle(Outcome::Unknown { .. }));
+            assert!(open, "{answer:?} → {judged:?}");
+        }
+    }
+
+    #[test]
+    fn taken_is_never_believed_at_once() {
+        for past in [Past::Clean, Past::Ambiguous] {
+            let judged = judge(EffectKind::Create, Answer::Taken { status: 400 }, past);
+            assert_eq!(judged, Judgement::LookFirst { answered: 400 });
+        }
+    }
+
+    #[test]
+    fn what_was_not_sent_is_nobodys_fault() {
+        for kind in [EffectKind::Create, EffectKind::Cancel, EffectKind::Reschedule] {
+            let judged = judge(kind, Answer::NotSent, Past::Ambiguous);
+            assert_eq!(judged, Judgement::Settle(Outcome::Snoozed { pause: None }));
+        }
+        assert_eq!(judge(EffectKind::Cancel, Answer::AlreadyCancelled, Past::Clean), Judgement::Settle(Outcome::Gone));
+    }
+}

@@ -1,0 +1,117 @@
+//! How Cal.com says yes and no. There are two shapes of no: the envelope of its own exception filters, and NestJS's
+//! flat default for errors thrown deeper down, which no filter knows. Deliberately absent: any rule about when.
+
+use axum::http::StatusCode;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+/// A reply before it is put on the wire.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// `{"status":"success","data":…}`.
+    pub(crate) fn success(status: StatusCode, data: Value) -> Self {
+        Self { status, body: json!({ "status": "success", "data": data }) }
+    }
+
+    /// `{"status":"success","data":[…],"pagination":{…}}`.
+    pub(crate) fn page(data: Vec<Value>, pagination: Value) -> Self {
+        Self { status: StatusCode::OK, body: json!({ "status": "success", "data": data, "pagination": pagination }) }
+    }
+}
+
+/// A no, not yet tied to a URL and a moment.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    message: String,
+    shape: Shape,
+}
+
+#[derive(Debug)]
+enum Shape {
+    Envelope { code: &'static str, details: Value },
+    Flat,
+}
+
+impl Refusal {
+    /// 400 in the envelope.
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::exception(StatusCode::BAD_REQUEST, "BadRequestException", "Bad Request", message.into())
+    }
+
+    /// 400 of the global validation pipe: a fixed message, the findings in `details.errors`.
+    pub(crate) fn invalid_query(errors: Vec<Value>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            message: "Bad Request Exception".to_owned(),
+            shape: Shape::Envelope { code: "BadRequestException", details: json!({ "errors": errors }) },
+        }
+    }
+
+    /// 400 of the Zod filter, whose code is a constant instead of a class name.
+    pub(crate) fn schema_violation(message: impl Into<String>) -> Self {
+        let message = message.into();
+        let details = json!(message);
+        Self { status: StatusCode::BAD_REQUEST, message, shape: Shape::Envelope { code: "BAD_REQUEST", details } }
+    }
+
+    /// 401 in the envelope.
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::exception(StatusCode::UNAUTHORIZED, "UnauthorizedException", "Unauthorized", message.into())
+    }
+
+    /// 404 in the envelope.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::exception(StatusCode::NOT_FOUND, "NotFoundException", "Not Found", message.into())
+    }
+
+    /// Any status in NestJS's flat default.
+    pub(crate) fn flat(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), shape: Shape::Flat }
+    }
+
+    /// 400 in NestJS's flat default.
+    pub(crate) fn flat_bad_request(message: impl Into<String>) -> Self {
+        Self::flat(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 400: somebody is there already.
+    pub(crate) fn not_available() -> Self {
+        Self::bad_request("User either already has booking at this time or is not available")
+    }
+
+    /// 409: the unique key of host, start and end was hit.
+    pub(crate) fn booking_conflict() -> Self {
+        Self::flat(StatusCode::CONFLICT, "booking_conflict_error")
+    }
+
+    /// The reply to a request for `url` (path with query), given at `now`.
+    pub(crate) fn answer(self, url: &str, now: DateTime<Utc>) -> Answer {
+        let Self { status, message, shape } = self;
+        let body = match shape {
+            Shape::Envelope { code, details } => json!({
+                "status": "error",
+                "timestamp": iso(now),
+                "path": url,
+                "error": { "code": code, "message": message, "details": details },
+            }),
+            Shape::Flat => json!({ "statusCode": status.as_u16(), "message": message }),
+        };
+        Answer { status, body }
+    }
+
+    fn exception(status: StatusCode, code: &'static str, error: &'static str, message: String) -> Self {
+        let details = json!({ "message": message, "error": error, "statusCode": status.as_u16() });
+        Self { status, message, shape: Shape::Envelope { code, details } }
+    }
+}
+
+/// A moment as JavaScript writes it: `2050-09-05T09:00:00.000Z`.
+pub(crate) fn iso(moment: DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Millis, true)
+}

@@ -1,0 +1,336 @@
+//! The bookings and the rules by which they come about. Each check and the change that rests on it happen in one call
+//! under the server's one lock: here nothing can slip between them. Deliberately absent: HTTP, waiting, the ledger.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rand::Rng;
+use rand::SeedableRng;
+use rand::distr::Alphanumeric;
+use rand::rngs::StdRng;
+use serde_json::json;
+
+use crate::answer::{Answer, Refusal};
+use crate::booking::{Booking, Status};
+use crate::config::{EventType, Overlap};
+use crate::input::{Cancel, Create, Reschedule, Wanted};
+use crate::ledger::Effect;
+use crate::list::{self, ListQuery};
+
+/// Length of a uid, as of Cal.com's short UUIDs.
+const UID_CHARS: usize = 22;
+
+/// Bookings and event types. Times of the indices are starts; the second half of a pair is an index into `bookings`.
+pub(crate) struct Calendar {
+    natural_key: bool,
+    overlap: Overlap,
+    rng: StdRng,
+    event_types: BTreeMap<i64, EventType>,
+    bookings: Vec<Booking>,
+    by_uid: HashMap<String, usize>,
+    by_start: BTreeSet<(DateTime<Utc>, usize)>,
+    /// ACCEPTED bookings by the id of their host: those that exclude others.
+    accepted: HashMap<i64, BTreeSet<(DateTime<Utc>, usize)>>,
+    /// No booking is longer: how far back one can start that reaches into a given moment.
+    longest: TimeDelta,
+}
+
+/// What a permitted change came to.
+pub(crate) struct Done {
+    /// The booking to show.
+    pub(crate) uid: String,
+    /// `None` if an earlier booking was found instead of a new one being made.
+    pub(crate) effect: Option<Effect>,
+    /// The booking that was replaced.
+    pub(crate) previous_uid: Option<String>,
+}
+
+impl Calendar {
+    pub(crate) fn new(natural_key: bool, overlap: Overlap, seed: Option<u64>) -> Self {
+        Self {
+            natural_key,
+            overlap,
+            rng: seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64),
+            event_types: BTreeMap::new(),
+            bookings: Vec::new(),
+            by_uid: HashMap::new(),
+            by_start: BTreeSet::new(),
+            accepted: HashMap::new(),
+            longest: TimeDelta::zero(),
+        }
+    }
+
+    pub(crate) fn event_types(&self) -> Vec<EventType> {
+        self.event_types.values().cloned().collect()
+    }
+
+    pub(crate) fn set_event_types(&mut self, event_types: Vec<EventType>) -> anyhow::Result<()> {
+        for event_type in &event_types {
+            event_type.check()?;
+        }
+        self.event_types.extend(event_types.into_iter().map(|event_type| (event_type.id, event_type)));
+        Ok(())
+    }
+
+    pub(crate) fn bookings(&self) -> &[Booking] {
+        &self.bookings
+    }
+
+    pub(crate) fn find(&self, uid: &str) -> Option<&Booking> {
+        self.by_uid.get(uid).map(|&index| &self.bookings[index])
+    }
+
+    /// One page of the bookings that match.
+    pub(crate) fn list(&self, query: &ListQuery, now: DateTime<Utc>) -> Answer {
+        let (from, to) = query.start_bounds();
+        let lower = from.map_or(Bound::Unbounded, |from| Bound::Included((from, 0)));
+        let upper = to.map_or(Bound::Unbounded, |to| Bound::Included((to, usize::MAX)));
+        let candidates = if from.zip(to).is_some_and(|(from, to)| from > to) {
+            Vec::new()
+        } else {
+            self.by_start.range((lower, upper)).map(|&(_, index)| &self.bookings[index]).collect()
+        };
+        list::page(candidates, query, now)
+    }
+
+    /// `POST /v2/bookings`.
+    pub(crate) fn create(&mut self, create: Create, now: DateTime<Utc>) -> Result<Done, Refusal> {
+        let event_type = self.wanted(&create.wanted)?.clone();
+        if create.length_given {
+            return Err(Refusal::bad_request(
+                "Can't specify 'lengthInMinutes' because event type does not have multiple possible lengths. Please, \
+                 remove the 'lengthInMinutes' field from the request.",
+            ));
+        }
+        not_past(create.start, now)?;
+        if event_type.requires_confirmation
+            && let Some(uid) = self.repeated(&event_type, &create)
+        {
+            return Ok(Done { uid, effect: None, previous_uid: None });
+        }
+        let status = if event_type.requires_confirmation { Status::Pending } else { Status::Accepted };
+        let end = create.start + TimeDelta::minutes(i64::from(event_type.length_minutes));
+        self.free(event_type.host.id, create.start, end, status, None)?;
+
+        let uid = self.new_uid();
+        let name = event_type.title.as_deref().unwrap_or(&event_type.slug);
+        let booking = Booking {
+            id: self.next_id(),
+            title: format!("{name} between {} and {}", event_type.host.name, create.attendee.name),
+            host: event_type.host,
+            status,
+            cancellation_reason: String::new(),
+            cancelled_by: String::new(),
+            rescheduling_reason: None,
+            rescheduled_by: None,
+            rescheduled_from_uid: None,
+            rescheduled_to_uid: None,
+            start: create.start,
+            end,
+            event_type_id: event_type.id,
+            event_type_slug: event_type.slug,
+            location: create.location.unwrap_or_else(|| "integrations:daily".to_owned()),
+            created_at: now,
+            updated_at: now,
+            metadata: create.metadata,
+            ics_uid: format!("{uid}@Cal.com"),
+            attendee: create.attendee,
+            guests: create.guests,
+            responses: create.responses,
+            uid: uid.clone(),
+        };
+        self.insert(booking);
+        Ok(Done { uid, effect: Some(Effect::Created), previous_uid: None })
+    }
+
+    /// `POST /v2/bookings/{uid}/cancel`. Not idempotent: the second one is refused.
+    pub(crate) fn cancel(
+        &mut self,
+        uid: &str,
+        cancel: Cancel,
+        authenticated: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Done, Refusal> {
+        let Some(&index) = self.by_uid.get(uid) else {
+            return Err(Refusal::not_found(format!("Booking with uid={uid} not found")));
+        };
+        let booking = &self.bookings[index];
+        if booking.status == Status::Cancelled {
+            return Err(Refusal::bad_request(format!(
+                "Can't cancel booking with uid={uid} because it has been cancelled already. Please provide uid of a \
+                 booking that is not cancelled."
+            )));
+        }
+        if booking.end <= now {
+            return Err(Refusal::flat_bad_request("Cannot cancel a booking that has already ended"));
+        }
+        let booking = self.release(index, now);
+        booking.cancellation_reason = cancel.reason.unwrap_or_default();
+        if authenticated {
+            booking.cancelled_by = booking.host.email.clone();
+        }
+        Ok(Done { uid: uid.to_owned(), effect: Some(Effect::Cancelled), previous_uid: None })
+    }
+
+    /// `POST /v2/bookings/{uid}/reschedule`: a new booking of the old one's length replaces it, in one step.
+    pub(crate) fn reschedule(
+        &mut self,
+        uid: &str,
+        reschedule: Reschedule,
+        now: DateTime<Utc>,
+    ) -> Result<Done, Refusal> {
+        let Some(&index) = self.by_uid.get(uid) else {
+            return Err(Refusal::not_found(format!("Booking with uid={uid} was not found in the database")));
+        };
+        let old = self.bookings[index].clone();
+        if old.status == Status::Cancelled {
+            return Err(Refusal::bad_request(match &old.rescheduled_to_uid {
+                Some(new) => format!(
+                    "Can't reschedule booking with uid={uid} because it has been cancelled and rescheduled already to \
+                     booking with uid={new}. You probably want to reschedule {new} instead by passing it within the \
+                     request URL."
+                ),
+                None => format!(
+                    "Can't reschedule booking with uid={uid} because it has been cancelled. Please provide uid of a \
+                     booking that is not cancelled."
+                ),
+            }));
+        }
+        not_past(reschedule.start, now)?;
+        // Only the host's own address confirms at once; anybody else's puts the booking back to waiting.
+        let by_host = reschedule.by.as_deref() == Some(old.host.email.as_str());
+        let confirmation = self.event_types.get(&old.event_type_id).is_some_and(|event| event.requires_confirmation);
+        let status = if confirmation && !by_host { Status::Pending } else { Status::Accepted };
+        let end = reschedule.start + (old.end - old.start);
+        self.free(old.host.id, reschedule.start, end, status, Some(index))?;
+
+        let new_uid = self.new_uid();
+        let replaced = self.release(index, now);
+        replaced.rescheduled_to_uid = Some(new_uid.clone());
+        replaced.rescheduled_by = reschedule.by.clone();
+        let mut responses = old.responses;
+        if let Some(reason) = &reschedule.reason {
+            responses.insert("rescheduledReason".to_owned(), json!(reason));
+        }
+        let booking = Booking {
+            id: self.next_id(),
+            uid: new_uid.clone(),
+            status,
+            rescheduling_reason: reschedule.reason,
+            rescheduled_by: reschedule.by,
+            rescheduled_from_uid: Some(uid.to_owned()),
+            rescheduled_to_uid: None,
+            start: reschedule.start,
+            end,
+            created_at: now,
+            updated_at: now,
+            responses,
+            ..old
+        };
+        self.insert(booking);
+        Ok(Done { uid: new_uid, effect: Some(Effect::Rescheduled), previous_uid: Some(uid.to_owned()) })
+    }
+
+    fn wanted(&self, wanted: &Wanted) -> Result<&EventType, Refusal> {
+        match wanted {
+            Wanted::Id(id) => self
+                .event_types
+                .get(id)
+                .ok_or_else(|| Refusal::not_found(format!("Event type with id {id} not found."))),
+            Wanted::OfUser { slug, username } => self
+                .event_types
+                .values()
+                .find(|event_type| event_type.slug == *slug && event_type.host.username == *username)
+                .ok_or_else(|| {
+                    Refusal::not_found(format!("Event type with slug {slug} belonging to user {username} not found."))
+                }),
+            Wanted::OfTeam { slug, team } => {
+                Err(Refusal::not_found(format!("Event type with slug {slug} belonging to team {team} not found.")))
+            }
+        }
+    }
+
+    /// Where confirmation is required, the same person asking for the same start again is shown the first booking.
+    fn repeated(&self, event_type: &EventType, create: &Create) -> Option<String> {
+        self.by_start
+            .range((create.start, 0)..=(create.start, usize::MAX))
+            .map(|&(_, index)| &self.bookings[index])
+            .find(|booking| {
+                booking.event_type_id == event_type.id
+                    && booking.status != Status::Cancelled
+                    && (booking.attendee.email == create.attendee.email
+                        || (booking.attendee.phone_number.is_some()
+                            && booking.attendee.phone_number == create.attendee.phone_number))
+            })
+            .map(|booking| booking.uid.clone())
+    }
+
+    /// The unique key of ACCEPTED bookings, then the host's availability. `own` is the booking about to be replaced.
+    fn free(
+        &self,
+        host: i64,
+        start: DateTime<Utc>,
+        end: DateTime<Utc>,
+        status: Status,
+        own: Option<usize>,
+    ) -> Result<(), Refusal> {
+        let Some(accepted) = self.accepted.get(&host) else { return Ok(()) };
+        let mut overlapping = accepted
+            .range((start - self.longest, 0)..(end, 0))
+            .filter(|(_, index)| Some(*index) != own)
+            .map(|&(_, index)| &self.bookings[index])
+            .filter(|booking| booking.end > start)
+            .peekable();
+        if overlapping.peek().is_none() {
+            return Ok(());
+        }
+        let identical = overlapping.any(|booking| booking.start == start && booking.end == end);
+        if self.natural_key && status == Status::Accepted && identical {
+            return Err(Refusal::booking_conflict());
+        }
+        match self.overlap {
+            Overlap::Strict => Err(Refusal::not_available()),
+            Overlap::Off => Ok(()),
+        }
+    }
+
+    fn insert(&mut self, booking: Booking) {
+        let index = self.bookings.len();
+        self.longest = self.longest.max(booking.end - booking.start);
+        self.by_uid.insert(booking.uid.clone(), index);
+        self.by_start.insert((booking.start, index));
+        if booking.status == Status::Accepted {
+            self.accepted.entry(booking.host.id).or_default().insert((booking.start, index));
+        }
+        self.bookings.push(booking);
+    }
+
+    /// Cancels: the booking excludes nobody any more, and its unique key is free.
+    fn release(&mut self, index: usize, now: DateTime<Utc>) -> &mut Booking {
+        let booking = &mut self.bookings[index];
+        if let Some(accepted) = self.accepted.get_mut(&booking.host.id) {
+            accepted.remove(&(booking.start, index));
+        }
+        booking.status = Status::Cancelled;
+        booking.updated_at = now;
+        booking
+    }
+
+    fn next_id(&self) -> i64 {
+        i64::try_from(self.bookings.len()).unwrap_or(i64::MAX).saturating_add(1)
+    }
+
+    fn new_uid(&mut self) -> String {
+        loop {
+            let uid: String = (&mut self.rng).sample_iter(Alphanumeric).take(UID_CHARS).map(char::from).collect();
+            if !self.by_uid.contains_key(&uid) {
+                return uid;
+            }
+        }
+    }
+}
+
+fn not_past(start: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {
+    if start < now { Err(Refusal::bad_request("Attempting to book a meeting in the past.")) } else { Ok(()) }
+}

@@ -1,0 +1,157 @@
+//! The ledger: what arrived, what took effect, what became of each reply. Append-only; an entry is written under the
+//! same lock as the change that it tells of, so `seq` is the true order. Nothing here interprets or removes an entry.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+
+/// One line of the ledger. Every key is always present in JSON, `null` where it does not apply.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// 1, 2, 3 … without gaps.
+    pub seq: u64,
+    /// The sandbox's clock when the entry was written; RFC 3339 with microseconds.
+    #[serde(serialize_with = "micros")]
+    pub at: DateTime<Utc>,
+    /// Which of the three moments of a request this is.
+    pub what: What,
+    /// Number of the request, 1, 2, 3 … in order of arrival; ties its entries together.
+    pub request: u64,
+    /// HTTP method; a read is a `GET`.
+    pub method: String,
+    /// Path without the query, e.g. `/v2/bookings`.
+    pub path: String,
+    /// `metadata.gateway_key` of a create, or of the booking that a cancel or reschedule names. `null` for reads.
+    pub marker: Option<String>,
+    /// Event type of that booking.
+    pub event_type_id: Option<i64>,
+    /// Start asked for (create, reschedule) or start of the booking named (cancel); `null` if unreadable.
+    #[serde(serialize_with = "millis_or_null")]
+    pub start: Option<DateTime<Utc>>,
+    /// The booking: the one named by the path on arrival; the one made, once it is made.
+    pub uid: Option<String>,
+    /// Of a reschedule's effect: the uid that was replaced.
+    pub previous_uid: Option<String>,
+    /// What changed; set if and only if `what` is `effect`.
+    pub effect: Option<Effect>,
+    /// HTTP status of the reply; set if and only if `what` is `reply`.
+    pub status: Option<u16>,
+    /// What became of the reply; set if and only if `what` is `reply`.
+    pub fate: Option<Fate>,
+}
+
+/// The moments of a request: one arrival, at most one effect, one reply, in this order. A request whose body never
+/// came completely is no arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// The request is here completely; nothing has been checked.
+    Arrival,
+    /// The state has changed.
+    Effect,
+    /// The reply has been handed to the connection, or there was no connection any more.
+    Reply,
+}
+
+/// What a request changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// A booking exists that did not.
+    Created,
+    /// A booking is cancelled that was not.
+    Cancelled,
+    /// One booking is cancelled and another one replaces it.
+    Rescheduled,
+}
+
+/// What became of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fate {
+    /// Handed to the connection. It can still be lost on the way: only the client knows.
+    Sent,
+    /// The client had closed the connection before.
+    Dropped,
+}
+
+/// What a request is about, as far as is known; copied into each of its entries.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Subject {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) marker: Option<String>,
+    pub(crate) event_type_id: Option<i64>,
+    pub(crate) start: Option<DateTime<Utc>>,
+    pub(crate) uid: Option<String>,
+}
+
+/// The entries so far.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    entries: Vec<Entry>,
+}
+
+impl Ledger {
+    pub(crate) fn arrival(&mut self, at: DateTime<Utc>, request: u64, subject: &Subject) {
+        self.append(at, What::Arrival, request, subject);
+    }
+
+    pub(crate) fn effect(
+        &mut self,
+        at: DateTime<Utc>,
+        request: u64,
+        subject: &Subject,
+        effect: Effect,
+        previous_uid: Option<String>,
+    ) {
+        let entry = self.append(at, What::Effect, request, subject);
+        entry.effect = Some(effect);
+        entry.previous_uid = previous_uid;
+    }
+
+    pub(crate) fn reply(&mut self, at: DateTime<Utc>, request: u64, subject: &Subject, status: u16, fate: Fate) {
+        let entry = self.append(at, What::Reply, request, subject);
+        entry.status = Some(status);
+        entry.fate = Some(fate);
+    }
+
+    /// The entries with `seq` greater than `after_seq`.
+    pub(crate) fn since(&self, after_seq: u64) -> &[Entry] {
+        let skip = usize::try_from(after_seq).unwrap_or(usize::MAX).min(self.entries.len());
+        &self.entries[skip..]
+    }
+
+    fn append(&mut self, at: DateTime<Utc>, what: What, request: u64, subject: &Subject) -> &mut Entry {
+        let Subject { method, path, marker, event_type_id, start, uid } = subject.clone();
+        let seq = self.entries.len() as u64 + 1;
+        self.entries.push(Entry {
+            seq,
+            at,
+            what,
+            request,
+            method,
+            path,
+            marker,
+            event_type_id,
+            start,
+            uid,
+            previous_uid: None,
+            effect: None,
+            status: None,
+            fate: None,
+        });
+        let last = self.entries.len() - 1;
+        &mut self.entries[last]
+    }
+}
+
+fn micros<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+fn millis_or_null<S: Serializer>(start: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match start {
+        Some(start) => serializer.serialize_some(&start.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,104 @@
+//! `sandbox`: runs a sandbox Cal.com until it is told to stop. Reads arguments, environment and the file of event
+//! types; everything else is the library's.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use sandbox::{Config, EventType, Overlap};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+const EXAMPLE: &str = r#"Example:
+  cat > event-types.json <<'END'
+  [{"id": 101, "slug": "haircut", "length_minutes": 30,
+    "host": {"id": 1, "name": "Anna Berg", "email": "anna@salon.test", "username": "anna",
+             "time_zone": "Europe/Berlin"}}]
+  END
+  sandbox --listen 127.0.0.1:4010 --event-types event-types.json --latency-before-ms 200 &
+
+  curl -s http://127.0.0.1:4010/v2/bookings -H 'cal-api-version: 2024-08-13' -H 'content-type: application/json' \
+    -d '{"eventTypeId": 101, "start": "2050-09-05T09:00:00Z",
+         "attendee": {"name": "Max", "email": "max@example.com", "timeZone": "Europe/Berlin"}}'
+
+Beside the API (all JSON):
+  GET  /_sandbox/ledger        what arrived, what took effect, what became of each reply [?after_seq=N]
+  GET  /_sandbox/bookings      all bookings, cancelled ones included
+  GET  /_sandbox/event-types   what can be booked
+  PUT  /_sandbox/event-types   add or replace: a list as in the example
+  PUT  /_sandbox/latency       {"before_ms": 200, "after_ms": 0}
+
+Logs go to stderr; RUST_LOG=debug shows every request."#;
+
+/// A Cal.com to run against: API v2 bookings, as stubborn as the real server, with a ledger of what truly happened.
+/// Bookings live in memory and are gone when it stops.
+#[derive(Parser)]
+#[command(name = "sandbox", after_help = EXAMPLE)]
+struct Arguments {
+    /// Address and port to listen on; port 0 takes a free one. The URL is printed once it is ready.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+
+    /// Milliseconds between the arrival of a create, cancel or reschedule and its effect.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    latency_before_ms: u64,
+
+    /// Milliseconds between that effect and the reply.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    latency_after_ms: u64,
+
+    /// JSON file with a list of event types that can be booked from the start.
+    #[arg(long, value_name = "FILE.json")]
+    event_types: Option<PathBuf>,
+
+    /// The only API key to accept; without it every key is good.
+    #[arg(long, env = "SANDBOX_API_KEY", hide_env_values = true, value_name = "KEY")]
+    api_key: Option<String>,
+
+    /// Accept a booking with host, start and end of another one (otherwise 409, as with Cal.com's unique key).
+    #[arg(long)]
+    without_natural_key: bool,
+
+    /// Accept bookings of one host that overlap (otherwise 400): the hole in the real server, held open.
+    #[arg(long)]
+    without_overlap_check: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+
+    let arguments = Arguments::parse();
+    let event_types = match &arguments.event_types {
+        Some(path) => read_event_types(path)?,
+        None => Vec::new(),
+    };
+    let config = Config {
+        listen: arguments.listen,
+        latency_before: Duration::from_millis(arguments.latency_before_ms),
+        latency_after: Duration::from_millis(arguments.latency_after_ms),
+        event_types,
+        api_key: arguments.api_key.filter(|key| !key.is_empty()),
+        natural_key: !arguments.without_natural_key,
+        overlap: if arguments.without_overlap_check { Overlap::Off } else { Overlap::Strict },
+        ..Config::default()
+    };
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let sandbox = sandbox::start(config).await?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{}", sandbox.url).and_then(|()| stdout.flush()).context("cannot print the URL")?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen for an interrupt")?,
+        _ = terminate.recv() => {}
+    }
+    sandbox.stop().await
+}
+
+fn read_event_types(path: &Path) -> anyhow::Result<Vec<EventType>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not a list of event types", path.display()))
+}

@@ -1,0 +1,115 @@
+//! A request as it comes off the wire: which route, which version, whose key, what body. Deliberately absent: what to do
+//! about it (server.rs) and what may stand in the body (input.rs).
+
+use axum::body::Bytes;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use serde_json::{Value, json};
+
+use crate::answer::Refusal;
+
+/// The only version of the bookings controller that is here.
+const BOOKINGS_VERSION: &str = "2024-08-13";
+
+/// The head of a request, as far as it matters here.
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    /// Path with query, as error envelopes show it.
+    pub(crate) url: String,
+    pub(crate) route: Route,
+    pub(crate) version_known: bool,
+    pub(crate) authorization: Option<String>,
+}
+
+impl Head {
+    pub(crate) fn new(method: Method, uri: Uri, headers: &HeaderMap) -> Self {
+        let url = uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string);
+        let route = Route::of(&method, uri.path());
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let version_known = text("cal-api-version").as_deref() == Some(BOOKINGS_VERSION);
+        Self { method, uri, url, route, version_known, authorization: text(AUTHORIZATION.as_str()) }
+    }
+}
+
+/// The routes that are here.
+pub(crate) enum Route {
+    Create,
+    List,
+    Read(String),
+    Cancel(String),
+    Reschedule(String),
+    Unknown,
+}
+
+impl Route {
+    fn of(method: &Method, path: &str) -> Self {
+        let Some(rest) = path.strip_prefix("/v2/bookings") else { return Self::Unknown };
+        let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
+        match (method, segments.as_slice()) {
+            _ if !(rest.is_empty() || rest.starts_with('/')) => Self::Unknown,
+            (&Method::POST, []) => Self::Create,
+            (&Method::GET, []) => Self::List,
+            (&Method::GET, [uid]) => Self::Read((*uid).to_owned()),
+            (&Method::POST, [uid, "cancel"]) => Self::Cancel((*uid).to_owned()),
+            (&Method::POST, [uid, "reschedule"]) => Self::Reschedule((*uid).to_owned()),
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(crate) fn mutates(&self) -> bool {
+        match self {
+            Self::Create | Self::Cancel(_) | Self::Reschedule(_) => true,
+            Self::List | Self::Read(_) | Self::Unknown => false,
+        }
+    }
+}
+
+/// A body that has come completely, or is too long to be read.
+pub(crate) enum Received {
+    Json(Value),
+    NotJson(String),
+    TooLong,
+}
+
+impl Received {
+    /// A body that is not declared as JSON, or is empty, is an empty object: so the real body parser hands it on.
+    pub(crate) fn new(bytes: &Bytes, headers: &HeaderMap) -> Self {
+        let declared = headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+        if !declared || bytes.is_empty() {
+            return Self::Json(json!({}));
+        }
+        match serde_json::from_slice(bytes) {
+            Ok(value) => Self::Json(value),
+            Err(error) => Self::NotJson(format!("Unexpected token in JSON: {error}")),
+        }
+    }
+
+    pub(crate) fn json(&self) -> Result<&Value, Refusal> {
+        match self {
+            Self::Json(value) => Ok(value),
+            Self::NotJson(message) => Err(Refusal::bad_request(message.as_str())),
+            Self::TooLong => Err(Refusal::flat(StatusCode::PAYLOAD_TOO_LARGE, "request entity too large")),
+        }
+    }
+}
+
+/// Who calls.
+pub(crate) enum Caller {
+    KeyHolder,
+    Anybody,
+}
+
+/// Most routes are open to anybody, but a wrong key is refused everywhere. The throttler runs before the guards and
+/// is the first to find that a key with Cal.com's prefix is unknown.
+pub(crate) fn authenticate(api_key: Option<&str>, authorization: Option<&str>) -> Result<Caller, Refusal> {
+    let Some(key) = authorization.and_then(|value| value.strip_prefix("Bearer ")).filter(|key| !key.is_empty()) else {
+        return Ok(Caller::Anybody);
+    };
+    match api_key {
+        None => Ok(Caller::KeyHolder),
+        Some(expected) if expected == key => Ok(Caller::KeyHolder),
+        Some(_) if key.starts_with("cal_") => Err(Refusal::unauthorized("CustomThrottlerGuard - Invalid API Key")),
+        Some(_) => Err(Refusal::unauthorized("ApiAuthStrategy - api key - Your api key is not valid")),
+    }
+}

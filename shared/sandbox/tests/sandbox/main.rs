@@ -1,0 +1,12 @@
+//! The sandbox seen from outside, over HTTP: its bodies, its rules, its ledger. Deliberately absent: tests of private
+//! functions; a client knows none of them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod cancel;
+mod client;
+mod control;
+mod create;
+mod ledger;
+mod list;
+mod program;
+mod reschedule;

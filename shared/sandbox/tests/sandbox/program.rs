@@ -1,0 +1,51 @@
+//! The binary: it says where it listens, takes its arguments, and ends when asked.
+
+use std::io::Write;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use crate::client::{body, event_type};
+
+#[tokio::test]
+async fn it_prints_its_url_and_serves() {
+    let path = std::env::temp_dir().join(format!("sandbox-event-types-{}.json", std::process::id()));
+    let mut file = std::fs::File::create(&path).unwrap();
+    file.write_all(json!([event_type(101, 1, 30)]).to_string().as_bytes()).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_sandbox"))
+        .args(["--listen", "127.0.0.1:0", "--latency-before-ms", "20", "--latency-after-ms", "10", "--event-types"])
+        .arg(&path)
+        .env("SANDBOX_API_KEY", "cal_secret")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    let url = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await.unwrap().unwrap().unwrap();
+    let start = if url.ends_with("/v2") { "2150-09-05T09:00:00Z" } else { panic!("{url}") };
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let post = |key: &str| {
+        http.post(format!("{url}/bookings"))
+            .header("cal-api-version", "2024-08-13")
+            .bearer_auth(key)
+            .json(&body(101, start))
+            .timeout(Duration::from_secs(10))
+            .send()
+    };
+    assert_eq!(post("cal_other").await.unwrap().status(), 401);
+    assert_eq!(post("cal_secret").await.unwrap().status(), 201);
+    program.kill().await.unwrap();
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn help_is_enough() {
+    let help = Command::new(env!("CARGO_BIN_EXE_sandbox")).arg("--help").output().await.unwrap();
+    let text = String::from_utf8(help.stdout).unwrap();
+    for word in ["Example:", "--listen", "--latency-before-ms", "--event-types", "--api-key", "/_sandbox/ledger"] {
+        assert!(text.contains(word), "{word} is not in\n{text}");
+    }
+}

@@ -1,0 +1,522 @@
+//! Claim: lock what the job is about, re-read it, decide, take the job by compare-and-set, and write the intent of the
+//! effect; one transaction. A claim is an answer, not a boolean.
+
+use crate::error::StoreError;
+use crate::ledger::{Attempt, finish, interval, record, wake};
+use crate::promise::{Locked, span};
+use crate::release::release;
+use crate::{JobRef, Store};
+use chrono::{DateTime, Utc};
+use domain::answer::BookingUid;
+use domain::appointment::Learnt;
+use domain::effect::{Effect, EffectKind, Segment};
+use domain::id::{AppointmentId, CustomerId, JobId, OpId};
+use domain::job::{Decision, Kind, OpenOp, Scene, State, decide};
+use domain::outcome::Past;
+use domain::resolve::Asked;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// Authorised to act, or to look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// The intent is committed: send it once.
+    Act,
+    /// Somebody sent it before: find out what became of it, send nothing.
+    Resolve,
+}
+
+/// Whom the booking at Cal.com names.
+#[derive(Clone, Debug)]
+pub struct Attendee {
+    /// As given when booking.
+    pub name: String,
+    /// As given when booking.
+    pub email: Option<String>,
+    /// E.164.
+    pub phone_e164: Option<String>,
+    /// IANA name.
+    pub time_zone: String,
+    /// `de`, `en`, …
+    pub language: String,
+    /// For the address of somebody who has neither phone nor e-mail.
+    pub customer_id: CustomerId,
+}
+
+/// A job that is ours until its lease ends.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Which job.
+    pub job: JobRef,
+    /// Every further write names it.
+    pub fence: i64,
+    /// Who asked.
+    pub kind: Kind,
+    /// Whose promise.
+    pub appointment_id: AppointmentId,
+    /// Our own name.
+    pub worker: String,
+    /// Send, or only look.
+    pub mode: Mode,
+    /// What the op does, and to which segment.
+    pub effect: Effect,
+    /// The committed intent.
+    pub op_id: OpId,
+    /// What the op asked.
+    pub asked: Asked,
+    /// Whose event type (create).
+    pub event_type_id: Option<i64>,
+    /// Which booking (cancel, reschedule).
+    pub target: Option<BookingUid>,
+    /// Whom it names.
+    pub attendee: Attendee,
+    /// The database's clock inside the claim.
+    pub claimed_at: DateTime<Utc>,
+}
+
+/// What came of a claim.
+#[derive(Clone, Debug)]
+pub enum Claim {
+    /// Ours.
+    Granted(Box<Claimed>),
+    /// The claim itself ended the job: nothing was left to do, or it is too late.
+    Ended {
+        /// Completed, superseded or parked.
+        state: State,
+        /// The version it was asked for.
+        expected: Option<i32>,
+        /// The version it found.
+        found: i32,
+        /// Siblings to be rung.
+        ring: Vec<JobRef>,
+    },
+    /// Somebody else is at this appointment, or it is too early to look.
+    Busy {
+        /// Until when, if that is known.
+        until: Option<DateTime<Utc>>,
+    },
+    /// Not waiting, not due, or taken by somebody else.
+    Gone,
+}
+
+struct Waiting {
+    job: JobRef,
+    kind: Kind,
+    fence: i64,
+    expected_version: Option<i32>,
+    busy_until: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+}
+
+struct FoundOp {
+    op_id: OpId,
+    kind: EffectKind,
+    segment_no: i16,
+    sent_at: DateTime<Utc>,
+    starts_at: Option<DateTime<Utc>>,
+    event_type_id: Option<i64>,
+    target: Option<BookingUid>,
+    answered: Option<u16>,
+    open: OpenOp,
+}
+
+impl Store {
+    /// Claims one job. A `customer` job is claimed, done and settled in this one transaction.
+    ///
+    /// # Errors
+    /// Postgres is away, its locks were held too long, or an invariant is broken. Nothing was claimed then.
+    pub async fn claim(&self, job: JobRef, worker: &str) -> Result<Claim, StoreError> {
+        self.retrying("claim", || self.claim_once(job, worker)).await
+    }
+
+    /// Claims what has been due for a second, one job an appointment, at most `limit`: the way that needs no Redis.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn claim_due(&self, limit: i64, worker: &str) -> Result<Vec<Claim>, StoreError> {
+        let mut claims = Vec::new();
+        for job in self.candidates(limit).await? {
+            claims.push(self.claim(job, worker).await?);
+        }
+        Ok(claims)
+    }
+
+    async fn claim_once(&self, job: JobRef, worker: &str) -> Result<Claim, StoreError> {
+        let about = sqlx::query!(
+            "SELECT appointment_id, kind FROM job WHERE company_id = $1 AND job_id = $2",
+            job.company_id,
+            job.job_id.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((appointment_id, kind)) = about.and_then(|r| Some((r.appointment_id?, Kind::parse(&r.kind)?))) else {
+            return Ok(Claim::Gone);
+        };
+        if kind == Kind::Customer {
+            return self.merge_customer(job, AppointmentId(appointment_id), worker).await;
+        }
+        let mut tx = self.pool.begin().await?;
+        let Some(mut locked) = Locked::wait_for(&mut tx, job.company_id, AppointmentId(appointment_id)).await? else {
+            return Err(StoreError::Broken { what: "a job has no appointment" });
+        };
+        let Some(waiting) = waiting(&mut tx, job, kind).await? else { return Ok(Claim::Gone) };
+        let segments = locked.segments(&mut tx).await?;
+        let op = open_op(&mut tx, &locked).await?;
+        let scene = Scene {
+            status: locked.status,
+            segments: &segments,
+            open: op.as_ref().map(|o| o.open),
+            busy_until: waiting.busy_until,
+            starts_at: locked.starts_at,
+            now: waiting.now,
+        };
+        let claim = match (decide(scene), op) {
+            (Decision::Busy { until }, _) => {
+                if !wait_until(&mut tx, &waiting, until).await? {
+                    return Ok(Claim::Gone);
+                }
+                Claim::Busy { until }
+            }
+            (Decision::Resolve, Some(op)) => self.take_over(&mut tx, &locked, &waiting, &segments, op, worker).await?,
+            (Decision::Act(effect), None) => self.intend(&mut tx, &locked, &waiting, &segments, effect, worker).await?,
+            (Decision::Agree { .. }, None) => nothing_to_do(&mut tx, &mut locked, &waiting, worker).await?,
+            (Decision::TooLate, None) => too_late(&mut tx, &locked, &waiting, &segments, worker).await?,
+            (Decision::Resolve, None) | (_, Some(_)) => {
+                return Err(StoreError::Broken { what: "a claim decided against what it read" });
+            }
+        };
+        match tx.commit().await {
+            Ok(()) => Ok(claim),
+            // The reply to COMMIT may be lost: ask, never claim blindly again.
+            Err(lost) => match claim {
+                Claim::Granted(claimed) if self.holds(&claimed).await? => Ok(Claim::Granted(claimed)),
+                Claim::Granted(_) | Claim::Ended { .. } | Claim::Busy { .. } | Claim::Gone => Err(lost.into()),
+            },
+        }
+    }
+
+    /// Is the job running under exactly this claim?
+    async fn holds(&self, claimed: &Claimed) -> Result<bool, StoreError> {
+        let row = sqlx::query_scalar!(
+            "SELECT state FROM job WHERE company_id = $1 AND job_id = $2 AND fence = $3 AND worker = $4",
+            claimed.job.company_id,
+            claimed.job.job_id.0,
+            claimed.fence,
+            claimed.worker
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.as_deref() == Some(State::Running.as_str()))
+    }
+
+    /// Takes the job and writes the intent of a new effect.
+    async fn intend(
+        &self,
+        conn: &mut PgConnection,
+        locked: &Locked,
+        waiting: &Waiting,
+        segments: &[Segment],
+        effect: Effect,
+        worker: &str,
+    ) -> Result<Claim, StoreError> {
+        let segment = find(segments, effect.segment_no)?;
+        let creates = effect.kind == EffectKind::Create;
+        let asks_time = effect.kind != EffectKind::Cancel;
+        let op_id = OpId(Uuid::now_v7());
+        let target = if creates { None } else { segment.live.as_ref().map(|l| l.uid.clone()) };
+        let (past, accounted) = history(conn, locked, effect.segment_no, op_id).await?;
+        let row = sqlx::query!(
+            "WITH j AS (
+               UPDATE job SET state = 'running', fence = fence + 1, worker = $4, started_at = clock_timestamp(),
+                              lease_until = clock_timestamp() + $5
+               WHERE company_id = $1 AND job_id = $2 AND fence = $3 RETURNING fence, lease_until)
+             INSERT INTO calcom_op (company_id, appointment_id, op_id, segment_no, kind, appointment_version, job_id,
+                                    fence, event_type_id, starts_at, ends_at, target_uid, slot_id, deadline_at)
+             SELECT $1, $6, $7, $8, $9, $10, $2, j.fence, $11, $12, $13, $14, $15, j.lease_until FROM j
+             RETURNING fence, sent_at",
+            waiting.job.company_id,
+            waiting.job.job_id.0,
+            waiting.fence,
+            worker,
+            interval(span(self.settings.lease))?,
+            locked.appointment_id.0,
+            op_id.0,
+            effect.segment_no,
+            effect.kind.as_str(),
+            locked.version,
+            creates.then_some(segment.promised.event_type_id),
+            asks_time.then(|| segment.promised.during.start()),
+            asks_time.then(|| segment.promised.during.end()),
+            target.as_ref().map(BookingUid::expose),
+            asks_time.then_some(segment.promised.slot.0)
+        )
+        .fetch_optional(&mut *conn)
+        .await?;
+        let Some(row) = row else { return Ok(Claim::Gone) };
+        locked.learn(conn, segments, Some(effect.segment_no), Learnt::Sent).await?;
+        let asked = Asked {
+            kind: effect.kind,
+            lineage: segment.lineage,
+            starts_at: asks_time.then(|| segment.promised.during.start()),
+            sent_at: row.sent_at,
+            answered: None,
+            past,
+            accounted,
+        };
+        Ok(Claim::Granted(Box::new(Claimed {
+            job: waiting.job,
+            fence: row.fence,
+            kind: waiting.kind,
+            appointment_id: locked.appointment_id,
+            worker: worker.to_owned(),
+            mode: Mode::Act,
+            effect,
+            op_id,
+            asked,
+            event_type_id: creates.then_some(segment.promised.event_type_id),
+            target,
+            attendee: attendee(conn, locked).await?,
+            claimed_at: waiting.now,
+        })))
+    }
+
+    /// Takes the job and, with it, an op that has lost its owner.
+    async fn take_over(
+        &self,
+        conn: &mut PgConnection,
+        locked: &Locked,
+        waiting: &Waiting,
+        segments: &[Segment],
+        op: FoundOp,
+        worker: &str,
+    ) -> Result<Claim, StoreError> {
+        let segment = find(segments, op.segment_no)?;
+        let (_, accounted) = history(conn, locked, op.segment_no, op.op_id).await?;
+        let fence = sqlx::query_scalar!(
+            "WITH j AS (
+               UPDATE job SET state = 'running', fence = fence + 1, worker = $4, started_at = clock_timestamp(),
+                              lease_until = clock_timestamp() + $5
+               WHERE company_id = $1 AND job_id = $2 AND fence = $3 RETURNING fence)
+             UPDATE calcom_op o SET job_id = $2, fence = j.fence, looks = o.looks + 1 FROM j
+             WHERE o.company_id = $1 AND o.appointment_id = $6 AND o.op_id = $7 AND o.state IN ('sent', 'unknown')
+             RETURNING o.fence",
+            waiting.job.company_id,
+            waiting.job.job_id.0,
+            waiting.fence,
+            worker,
+            interval(span(self.settings.lease))?,
+            locked.appointment_id.0,
+            op.op_id.0
+        )
+        .fetch_optional(&mut *conn)
+        .await?;
+        let Some(fence) = fence else { return Ok(Claim::Gone) };
+        let asked = Asked {
+            kind: op.kind,
+            lineage: segment.lineage,
+            starts_at: op.starts_at,
+            sent_at: op.sent_at,
+            answered: op.answered,
+            past: Past::Ambiguous,
+            accounted,
+        };
+        Ok(Claim::Granted(Box::new(Claimed {
+            job: waiting.job,
+            fence,
+            kind: waiting.kind,
+            appointment_id: locked.appointment_id,
+            worker: worker.to_owned(),
+            mode: Mode::Resolve,
+            effect: Effect { segment_no: op.segment_no, kind: op.kind },
+            op_id: op.op_id,
+            asked,
+            event_type_id: op.event_type_id,
+            target: op.target,
+            attendee: attendee(conn, locked).await?,
+            claimed_at: waiting.now,
+        })))
+    }
+}
+
+fn find(segments: &[Segment], no: i16) -> Result<&Segment, StoreError> {
+    segments.iter().find(|g| g.no == no).ok_or(StoreError::Broken { what: "an op has no segment" })
+}
+
+async fn waiting(conn: &mut PgConnection, job: JobRef, kind: Kind) -> Result<Option<Waiting>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT j.state, j.fence, j.expected_version, j.run_at <= clock_timestamp() AS "due!",
+                  clock_timestamp() AS "now!",
+                  (SELECT max(r.lease_until) FROM job r WHERE r.company_id = j.company_id AND r.subject = j.subject
+                     AND r.state = 'running') AS busy_until
+           FROM job j WHERE j.company_id = $1 AND j.job_id = $2"#,
+        job.company_id,
+        job.job_id.0
+    )
+    .fetch_one(conn)
+    .await?;
+    let waits = State::parse(&row.state).is_some_and(State::waits);
+    Ok((waits && row.due).then_some(Waiting {
+        job,
+        kind,
+        fence: row.fence,
+        expected_version: row.expected_version,
+        busy_until: row.busy_until,
+        now: row.now,
+    }))
+}
+
+async fn open_op(conn: &mut PgConnection, locked: &Locked) -> Result<Option<FoundOp>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT o.op_id, o.kind, o.segment_no, o.sent_at, o.starts_at, o.event_type_id, o.target_uid,
+                  o.answered_status, o.next_look_at,
+                  COALESCE((SELECT h.fence = o.fence FROM job h
+                            WHERE h.company_id = o.company_id AND h.job_id = o.job_id), false) AS "owned!"
+           FROM calcom_op o
+           WHERE o.company_id = $1 AND o.appointment_id = $2 AND o.state IN ('sent', 'unknown')"#,
+        locked.company_id,
+        locked.appointment_id.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|r| {
+        Ok(FoundOp {
+            op_id: OpId(r.op_id),
+            kind: EffectKind::parse(&r.kind).ok_or(StoreError::Broken { what: "an op has an unknown kind" })?,
+            segment_no: r.segment_no,
+            sent_at: r.sent_at,
+            starts_at: r.starts_at,
+            event_type_id: r.event_type_id,
+            target: r.target_uid.map(BookingUid::from),
+            answered: r.answered_status.and_then(|s| u16::try_from(s).ok()),
+            open: OpenOp { owned: r.owned, next_look_at: r.next_look_at },
+        })
+    })
+    .transpose()
+}
+
+/// What the other ops of a segment tell: was any outcome unclear, and which bookings they have accounted for.
+async fn history(
+    conn: &mut PgConnection,
+    locked: &Locked,
+    segment_no: i16,
+    but: OpId,
+) -> Result<(Past, Vec<BookingUid>), StoreError> {
+    let rows = sqlx::query!(
+        "SELECT state, looks, uid FROM calcom_op
+         WHERE company_id = $1 AND appointment_id = $2 AND segment_no = $3 AND op_id <> $4",
+        locked.company_id,
+        locked.appointment_id.0,
+        segment_no,
+        but.0
+    )
+    .fetch_all(conn)
+    .await?;
+    let ambiguous = rows.iter().any(|r| r.looks > 0);
+    let accounted = rows.into_iter().filter_map(|r| r.uid.map(BookingUid::from)).collect();
+    Ok((if ambiguous { Past::Ambiguous } else { Past::Clean }, accounted))
+}
+
+async fn attendee(conn: &mut PgConnection, locked: &Locked) -> Result<Attendee, StoreError> {
+    let row = sqlx::query!(
+        "SELECT given_name, given_email, given_phone, time_zone, language, customer_id FROM appointment
+         WHERE company_id = $1 AND appointment_id = $2",
+        locked.company_id,
+        locked.appointment_id.0
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Attendee {
+        name: row.given_name,
+        email: row.given_email,
+        phone_e164: row.given_phone,
+        time_zone: row.time_zone,
+        language: row.language,
+        customer_id: CustomerId(row.customer_id),
+    })
+}
+
+/// Busy writes only `run_at`, and makes the row ringable again; never floor, fence or attempt.
+async fn wait_until(
+    conn: &mut PgConnection,
+    waiting: &Waiting,
+    until: Option<DateTime<Utc>>,
+) -> Result<bool, StoreError> {
+    let until = until.unwrap_or(waiting.now).max(waiting.now + chrono::TimeDelta::seconds(1));
+    let moved = sqlx::query!(
+        "UPDATE job SET run_at = GREATEST(run_at, $4), rung_at = '-infinity'
+         WHERE company_id = $1 AND job_id = $2 AND fence = $3 AND state IN ('available', 'retryable')",
+        waiting.job.company_id,
+        waiting.job.job_id.0,
+        waiting.fence,
+        until
+    )
+    .execute(conn)
+    .await?;
+    Ok(moved.rows_affected() == 1)
+}
+
+/// Promise and Cal.com agree: the claim itself ends the job.
+async fn nothing_to_do(
+    conn: &mut PgConnection,
+    locked: &mut Locked,
+    waiting: &Waiting,
+    worker: &str,
+) -> Result<Claim, StoreError> {
+    let found = locked.version;
+    if !locked.compare(conn, (waiting.job.job_id, waiting.fence + 1)).await? {
+        return Err(StoreError::Broken { what: "a claim found agreement and then none" });
+    }
+    let state = if waiting.expected_version == Some(found) { State::Completed } else { State::Superseded };
+    end_at_claim(conn, locked, waiting, worker, state, "nothing_to_do", found).await
+}
+
+/// An effect is due that can no longer be had: a person must ring the customer.
+async fn too_late(
+    conn: &mut PgConnection,
+    locked: &Locked,
+    waiting: &Waiting,
+    segments: &[Segment],
+    worker: &str,
+) -> Result<Claim, StoreError> {
+    locked.learn(conn, segments, None, Learnt::Stuck).await?;
+    locked.call_back(conn, "not_confirmed_before_its_start").await?;
+    end_at_claim(conn, locked, waiting, worker, State::Parked, "too_late", locked.version).await
+}
+
+async fn end_at_claim(
+    conn: &mut PgConnection,
+    locked: &Locked,
+    waiting: &Waiting,
+    worker: &str,
+    state: State,
+    outcome: &str,
+    found: i32,
+) -> Result<Claim, StoreError> {
+    if !finish(conn, waiting.job, waiting.fence, state, locked, outcome).await? {
+        return Ok(Claim::Gone);
+    }
+    let attempt = Attempt { job: waiting.job, fence: waiting.fence + 1, seen_version: found, worker, outcome };
+    record(conn, &attempt).await?;
+    let ring = wake(conn, locked).await?;
+    release(conn, locked.company_id, locked.appointment_id).await?;
+    Ok(Claim::Ended { state, expected: waiting.expected_version, found, ring })
+}
+
+impl Store {
+    /// Due for a second, not running anywhere, unlocked reading: a claim decides.
+    async fn candidates(&self, limit: i64) -> Result<Vec<JobRef>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT DISTINCT ON (c.company_id, c.subject) c.company_id AS "company_id!", c.job_id AS "job_id!" FROM (
+                 SELECT company_id, subject, job_id FROM job
+                 WHERE state IN ('available', 'retryable') AND run_at <= clock_timestamp() - interval '1 second'
+                 ORDER BY run_at LIMIT 10 * $1::bigint) c
+               WHERE NOT EXISTS (SELECT FROM job r WHERE r.company_id = c.company_id AND r.subject = c.subject
+                                   AND r.state = 'running')
+               LIMIT $1::bigint"#,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|r| JobRef { company_id: r.company_id, job_id: JobId(r.job_id) }).collect())
+    }
+}

@@ -1,0 +1,99 @@
+//! Who is occupied when, as the booking transaction reads it: what is in the way of one wish, and what is free instead.
+//!
+//! Absent: the decision. The constraint `slots_no_overlap` has it; offers are advice.
+
+use crate::error::StoreError;
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::hours::{Diary, Hours, Offer, Wish, next_free};
+use domain::slot::TimeRange;
+use sqlx::PgConnection;
+
+/// Offers in a refusal.
+const OFFERS: usize = 3;
+/// How far ahead offers are looked for, days.
+const DAYS: u16 = 14;
+
+/// A member of staff who is not free for a wish.
+pub(crate) struct Occupied {
+    pub(crate) staff_id: i32,
+    /// All that is in the way has been called off or moved away, and waits for Cal.com to let go of it.
+    pub(crate) being_released: bool,
+}
+
+/// Ends the holds that have run out and says who of `staff` is occupied. Their locks are held.
+pub(crate) async fn occupied(
+    conn: &mut PgConnection,
+    company_id: i32,
+    staff: &[i32],
+    during: TimeRange,
+) -> Result<Vec<Occupied>, StoreError> {
+    sqlx::query!(
+        "UPDATE slot SET state = 'expired', token_hash = NULL, ended_at = clock_timestamp()
+         WHERE company_id = $1 AND staff_id = ANY($2) AND during && tstzrange($3, $4) AND state = 'held'
+           AND expires_at <= clock_timestamp()",
+        company_id,
+        staff,
+        during.start(),
+        during.end()
+    )
+    .execute(&mut *conn)
+    .await?;
+    let rows = sqlx::query!(
+        r#"SELECT b.staff_id AS "staff_id!", bool_and(b.leaves) AS "leaves!" FROM (
+             SELECT s.staff_id,
+                    COALESCE(s.state = 'booked'
+                      AND (a.status IN ('cancelled', 'rejected') OR NOT EXISTS (
+                             SELECT FROM segment g WHERE g.company_id = s.company_id
+                               AND g.appointment_id = s.appointment_id AND g.slot_id = s.slot_id)), false) AS leaves
+             FROM slot s LEFT JOIN appointment a USING (company_id, appointment_id)
+             WHERE s.company_id = $1 AND s.staff_id = ANY($2) AND s.during && tstzrange($3, $4)
+               AND s.state IN ('held', 'booked')
+             UNION ALL
+             SELECT staff_id, false FROM external_busy
+             WHERE company_id = $1 AND staff_id = ANY($2) AND during && tstzrange($3, $4)) b
+           GROUP BY b.staff_id"#,
+        company_id,
+        staff,
+        during.start(),
+        during.end()
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|r| Occupied { staff_id: r.staff_id, being_released: r.leaves }).collect())
+}
+
+/// The next free starts from `from` on; `staff` in the order of preference.
+pub(crate) async fn alternatives(
+    conn: &mut PgConnection,
+    company_id: i32,
+    hours: &Hours,
+    staff: &[i32],
+    from: DateTime<Utc>,
+    minutes: u16,
+    granularity_minutes: u16,
+) -> Result<Vec<Offer>, StoreError> {
+    let Some(until) = from.checked_add_signed(TimeDelta::days(i64::from(DAYS) + 1)) else { return Ok(vec![]) };
+    let rows = sqlx::query!(
+        r#"SELECT staff_id AS "staff_id!", lower(during) AS "starts_at!", upper(during) AS "ends_at!" FROM slot
+           WHERE company_id = $1 AND staff_id = ANY($2) AND during && tstzrange($3, $4)
+             AND state IN ('held', 'booked') AND (state = 'booked' OR expires_at > clock_timestamp())
+           UNION ALL
+           SELECT staff_id, lower(during), upper(during) FROM external_busy
+           WHERE company_id = $1 AND staff_id = ANY($2) AND during && tstzrange($3, $4)"#,
+        company_id,
+        staff,
+        from,
+        until
+    )
+    .fetch_all(conn)
+    .await?;
+    let diaries: Vec<Diary> = staff
+        .iter()
+        .map(|&staff_id| {
+            let own = rows.iter().filter(|r| r.staff_id == staff_id);
+            Diary { staff_id, busy: own.filter_map(|r| TimeRange::new(r.starts_at, r.ends_at)).collect() }
+        })
+        .collect();
+    let wish = Wish { from, minutes, granularity_minutes, days: DAYS, limit: OFFERS };
+    Ok(next_free(hours, wish, &diaries))
+}

@@ -1,0 +1,53 @@
+//! What is due: the relay's rows and the holds that have run out. Loops, not jobs; harmless when doubled.
+
+use crate::error::StoreError;
+use crate::{JobRef, Store};
+use domain::id::JobId;
+
+impl Store {
+    /// Takes what is due and has not been rung for within 10 s, oldest first, at most `cap`. One process of the fleet
+    /// at a time; the others get nothing. Never waits while it holds rows.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn relay(&self, cap: i64) -> Result<Vec<JobRef>, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let alone = sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock(hashtext('askpro relay')) AS "alone!""#)
+            .fetch_one(&mut *tx)
+            .await?;
+        if !alone {
+            return Ok(vec![]);
+        }
+        let rows = sqlx::query!(
+            "WITH due AS MATERIALIZED (
+               SELECT company_id, job_id FROM job
+               WHERE state IN ('available', 'retryable') AND run_at <= clock_timestamp()
+                 AND rung_at < clock_timestamp() - interval '10 seconds'
+               ORDER BY run_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
+             UPDATE job SET rung_at = clock_timestamp() FROM due
+             WHERE job.company_id = due.company_id AND job.job_id = due.job_id RETURNING job.company_id, job.job_id",
+            cap
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        if rows.is_empty() {
+            return Ok(vec![]);
+        }
+        tx.commit().await?;
+        Ok(rows.into_iter().map(|r| JobRef { company_id: r.company_id, job_id: JobId(r.job_id) }).collect())
+    }
+
+    /// Expires holds whose time is over; returns how many.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn expire_holds(&self) -> Result<u64, StoreError> {
+        let expired = sqlx::query!(
+            "UPDATE slot SET state = 'expired', token_hash = NULL, ended_at = clock_timestamp()
+             WHERE state = 'held' AND expires_at <= clock_timestamp()"
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(expired.rows_affected())
+    }
+}

@@ -1,0 +1,210 @@
+//! The appointment under its lock: what the transaction that holds it read, and the few ways to change it.
+//!
+//! Whoever locks an appointment reads everything it acts on afterwards, in later statements: a single statement that
+//! locks and reads other tables would see them as they were before the wait.
+
+use crate::error::StoreError;
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::answer::BookingUid;
+use domain::appointment::{Change, Learnt, Status, Sync};
+use domain::effect::{Live, Promised, Segment, next_effect};
+use domain::id::{AppointmentId, JobId, Lineage, SlotId};
+use domain::job::confirms;
+use domain::slot::TimeRange;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// An appointment whose row this transaction has locked.
+pub(crate) struct Locked {
+    pub(crate) company_id: i32,
+    pub(crate) appointment_id: AppointmentId,
+    pub(crate) status: Status,
+    pub(crate) version: i32,
+    pub(crate) starts_at: DateTime<Utc>,
+}
+
+/// Who changes a promise, for its history.
+pub(crate) struct Cause<'a> {
+    pub(crate) who: &'a str,
+    pub(crate) why: Option<&'a str>,
+    pub(crate) job: Option<(JobId, i64)>,
+}
+
+impl Locked {
+    /// Waits for the row. `None`: there is no such appointment.
+    pub(crate) async fn wait_for(
+        conn: &mut PgConnection,
+        company_id: i32,
+        appointment_id: AppointmentId,
+    ) -> Result<Option<Self>, StoreError> {
+        let row = sqlx::query!(
+            "SELECT status, version, starts_at FROM appointment WHERE company_id = $1 AND appointment_id = $2
+             FOR NO KEY UPDATE",
+            company_id,
+            appointment_id.0
+        )
+        .fetch_optional(conn)
+        .await?;
+        row.map(|r| Self::read(company_id, appointment_id, &r.status, r.version, r.starts_at)).transpose()
+    }
+
+    /// As `wait_for`, but somebody else's lock is an answer: `None`.
+    pub(crate) async fn unless_locked(
+        conn: &mut PgConnection,
+        company_id: i32,
+        appointment_id: AppointmentId,
+    ) -> Result<Option<Self>, StoreError> {
+        let row = sqlx::query!(
+            "SELECT status, version, starts_at FROM appointment WHERE company_id = $1 AND appointment_id = $2
+             FOR NO KEY UPDATE SKIP LOCKED",
+            company_id,
+            appointment_id.0
+        )
+        .fetch_optional(conn)
+        .await?;
+        row.map(|r| Self::read(company_id, appointment_id, &r.status, r.version, r.starts_at)).transpose()
+    }
+
+    fn read(
+        company_id: i32,
+        appointment_id: AppointmentId,
+        status: &str,
+        version: i32,
+        starts_at: DateTime<Utc>,
+    ) -> Result<Self, StoreError> {
+        let status =
+            Status::parse(status).ok_or(StoreError::Broken { what: "an appointment has an unknown status" })?;
+        Ok(Self { company_id, appointment_id, status, version, starts_at })
+    }
+
+    /// Its segments, by number.
+    pub(crate) async fn segments(&self, conn: &mut PgConnection) -> Result<Vec<Segment>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT g.segment_no, g.lineage, g.event_type_id, g.slot_id, g.calcom_uid, g.calcom_slot_id, g.sync,
+                      lower(p.during) AS "starts_at!", upper(p.during) AS "ends_at!"
+               FROM segment g JOIN slot p USING (company_id, appointment_id, slot_id)
+               WHERE g.company_id = $1 AND g.appointment_id = $2 ORDER BY g.segment_no"#,
+            self.company_id,
+            self.appointment_id.0
+        )
+        .fetch_all(conn)
+        .await?;
+        rows.into_iter()
+            .map(|r| {
+                let during = TimeRange::new(r.starts_at, r.ends_at);
+                let during = during.ok_or(StoreError::Broken { what: "a slot is empty" })?;
+                let sync = Sync::parse(&r.sync).ok_or(StoreError::Broken { what: "a segment has an unknown sync" })?;
+                let live = match (r.calcom_uid, r.calcom_slot_id) {
+                    (Some(uid), Some(slot)) => Some(Live { uid: BookingUid::from(uid), slot: SlotId(slot) }),
+                    (None, None) => None,
+                    (_, _) => return Err(StoreError::Broken { what: "a segment has half a booking" }),
+                };
+                let promised = Promised { slot: SlotId(r.slot_id), during, event_type_id: r.event_type_id };
+                Ok(Segment { no: r.segment_no, lineage: Lineage(r.lineage), promised, live, sync })
+            })
+            .collect()
+    }
+
+    /// Changes the promise by the table, with its one history row. The version is the one read under this lock.
+    pub(crate) async fn change(
+        &mut self,
+        conn: &mut PgConnection,
+        change: Change,
+        cause: Cause<'_>,
+    ) -> Result<(), StoreError> {
+        let illegal = StoreError::Broken { what: "a worker tried an illegal change of a promise" };
+        let to = self.status.after(change).map_err(|_| illegal)?;
+        let changed = sqlx::query!(
+            "WITH a AS (
+               UPDATE appointment SET status = $3, version = version + 1
+               WHERE company_id = $1 AND appointment_id = $2 AND version = $4 AND status = $5 RETURNING version)
+             INSERT INTO appointment_event
+               (company_id, appointment_id, version, what, from_status, to_status, who, why, job_id, fence)
+             SELECT $1, $2, a.version, $3, $5, $3, $6, $7, $8, $9 FROM a",
+            self.company_id,
+            self.appointment_id.0,
+            to.as_str(),
+            self.version,
+            self.status.as_str(),
+            cause.who,
+            cause.why,
+            cause.job.map(|(job, _)| job.0),
+            cause.job.map(|(_, fence)| fence),
+        )
+        .execute(conn)
+        .await?
+        .rows_affected();
+        if changed != 1 {
+            return Err(StoreError::Broken { what: "an appointment changed under its own lock" });
+        }
+        (self.status, self.version) = (to, self.version + 1);
+        Ok(())
+    }
+
+    /// Writes what was learnt of every segment (`only` = of this one).
+    pub(crate) async fn learn(
+        &self,
+        conn: &mut PgConnection,
+        segments: &[Segment],
+        only: Option<i16>,
+        learnt: Learnt,
+    ) -> Result<(), StoreError> {
+        for segment in segments.iter().filter(|g| only.is_none_or(|no| no == g.no)) {
+            let sync = segment.sync.after(learnt);
+            if sync == segment.sync {
+                continue;
+            }
+            sqlx::query!(
+                "UPDATE segment SET sync = $4 WHERE company_id = $1 AND appointment_id = $2 AND segment_no = $3",
+                self.company_id,
+                self.appointment_id.0,
+                segment.no,
+                sync.as_str()
+            )
+            .execute(&mut *conn)
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// With no op unresolved: writes whether Cal.com agrees, and confirms a request that it does. True = nothing is
+    /// left to do.
+    pub(crate) async fn compare(&mut self, conn: &mut PgConnection, job: (JobId, i64)) -> Result<bool, StoreError> {
+        let segments = self.segments(conn).await?;
+        if next_effect(self.status, &segments).is_some() {
+            self.learn(conn, &segments, None, Learnt::Differs).await?;
+            return Ok(false);
+        }
+        if confirms(self.status, &segments) {
+            let cause = Cause { who: "calcom", why: None, job: Some(job) };
+            self.change(conn, Change::Confirm, cause).await?;
+        }
+        let settled: Vec<Segment> = segments.into_iter().filter(|g| g.sync != Sync::AwaitingConfirmation).collect();
+        self.learn(conn, &settled, None, Learnt::Agrees).await?;
+        Ok(true)
+    }
+
+    /// A person must ring the customer, or look.
+    pub(crate) async fn call_back(&self, conn: &mut PgConnection, reason: &str) -> Result<(), StoreError> {
+        sqlx::query!(
+            "INSERT INTO callback_request (company_id, callback_id, appointment_id, reason) VALUES ($1, $2, $3, $4)",
+            self.company_id,
+            Uuid::now_v7(),
+            self.appointment_id.0,
+            reason
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+}
+
+/// The database's clock: the only one that two processes compare.
+pub(crate) async fn database_now(conn: &mut PgConnection) -> Result<DateTime<Utc>, StoreError> {
+    Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(conn).await?)
+}
+
+/// A duration of the settings as the database's arithmetic wants it.
+pub(crate) fn span(duration: std::time::Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}

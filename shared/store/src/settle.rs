@@ -1,0 +1,431 @@
+//! Settle: lock, re-read, check the fence; record the op's outcome always; change the promise only if it has not moved;
+//! finish the job or give it back; one transaction.
+//!
+//! An error on COMMIT is harmless here: settling again finds our own attempt in the ledger and says so.
+
+use crate::claim::Claimed;
+use crate::error::StoreError;
+use crate::ledger::{Attempt, Back, back_to_waiting, finish, record, wake};
+use crate::promise::{Cause, Locked, database_now, span};
+use crate::release::release;
+use crate::{JobRef, Store};
+use chrono::{DateTime, Utc};
+use domain::answer::{Booking, BookingStatus, BookingUid};
+use domain::appointment::{Change, Learnt, Status};
+use domain::effect::EffectKind;
+use domain::job::State;
+use domain::outcome::{NotGranted, Outcome};
+use domain::retry::{back_off, next_look};
+use sqlx::PgConnection;
+use std::time::Duration;
+
+/// What came of a settle.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Settled {
+    /// Recorded, by this call or by an earlier one whose reply was lost.
+    Done {
+        /// Where the job stands now.
+        state: State,
+        /// Jobs that are due now.
+        ring: Vec<JobRef>,
+    },
+    /// The lease was lost and somebody else has the job: stop, no further effect.
+    Lost,
+}
+
+/// What follows for the job.
+enum Then {
+    /// Look at promise and Cal.com again, now.
+    Compare,
+    /// Wait until then; not an attempt.
+    Wait(DateTime<Utc>),
+    /// A person must look.
+    Park(&'static str),
+}
+
+struct OpRow {
+    appointment_version: i32,
+    sent_at: DateTime<Utc>,
+    looks: i16,
+    slot_id: Option<uuid::Uuid>,
+    starts_at: Option<DateTime<Utc>>,
+}
+
+impl Store {
+    /// Records what act or a look found out. `chance` in `[0, 1]` is the jitter of a back-off.
+    ///
+    /// # Errors
+    /// Postgres is away or an invariant is broken: try again while the lease lasts.
+    pub async fn settle(&self, claimed: &Claimed, outcome: &Outcome, chance: f64) -> Result<Settled, StoreError> {
+        self.retrying("settle", || self.settle_once(claimed, outcome, chance)).await
+    }
+
+    async fn settle_once(&self, claimed: &Claimed, outcome: &Outcome, chance: f64) -> Result<Settled, StoreError> {
+        let company_id = claimed.job.company_id;
+        let mut tx = self.pool.begin().await?;
+        let Some(mut locked) = Locked::wait_for(&mut tx, company_id, claimed.appointment_id).await? else {
+            return Err(StoreError::Broken { what: "a job has no appointment" });
+        };
+        let job = sqlx::query!(
+            r#"SELECT fence = $3 AND state = 'running' AS "ours!", expected_version FROM job
+               WHERE company_id = $1 AND job_id = $2"#,
+            company_id,
+            claimed.job.job_id.0,
+            claimed.fence
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        if !job.ours {
+            return self.settled_before(tx, claimed, outcome).await;
+        }
+        let now = database_now(&mut tx).await?;
+        let Some(op) = unresolved(&mut tx, claimed).await? else {
+            return Err(StoreError::Broken { what: "a running job has lost its op" });
+        };
+        let found = locked.version;
+        let mut then = self.write_op(&mut tx, &mut locked, claimed, &op, outcome, now, chance).await?;
+        if matches!(then, Then::Wait(until) if gives_up(outcome) && until >= locked.starts_at) {
+            then = Then::Park("not_confirmed_before_its_start");
+        }
+        let word = word(outcome);
+        let state = match then {
+            Then::Compare if locked.compare(&mut tx, (claimed.job.job_id, claimed.fence)).await? => {
+                let heir = has_heir(&mut tx, claimed).await?;
+                let asked_now = job.expected_version == Some(found) && !heir;
+                let state = if asked_now { State::Completed } else { State::Superseded };
+                finish(&mut tx, claimed.job, claimed.fence, state, &locked, word).await?.then_some(state)
+            }
+            Then::Compare => self.give_back(&mut tx, claimed, now, false, word).await?,
+            Then::Wait(until) => self.give_back(&mut tx, claimed, until, false, word).await?,
+            Then::Park(reason) => {
+                let segments = locked.segments(&mut tx).await?;
+                locked.learn(&mut tx, &segments, Some(claimed.effect.segment_no), Learnt::Stuck).await?;
+                locked.call_back(&mut tx, reason).await?;
+                self.give_back(&mut tx, claimed, now, true, reason).await?
+            }
+        };
+        let state = state.ok_or(StoreError::Broken { what: "a job's fence moved under its subject's lock" })?;
+        let seen = Attempt {
+            job: claimed.job,
+            fence: claimed.fence,
+            seen_version: found,
+            worker: &claimed.worker,
+            outcome: word,
+        };
+        record(&mut tx, &seen).await?;
+        let ring = if is_open(outcome) { vec![] } else { wake(&mut tx, &locked).await? };
+        release(&mut tx, company_id, claimed.appointment_id).await?;
+        tx.commit().await?;
+        metrics::counter!("askpro_attempts_total", "outcome" => word).increment(1);
+        Ok(Settled::Done { state, ring })
+    }
+
+    /// The fence has moved: by our own earlier COMMIT, or because the lease was lost. Then the one write still allowed
+    /// is the uid that Cal.com gave, as evidence on its still unresolved op.
+    async fn settled_before(
+        &self,
+        mut tx: sqlx::Transaction<'static, sqlx::Postgres>,
+        claimed: &Claimed,
+        outcome: &Outcome,
+    ) -> Result<Settled, StoreError> {
+        let ended = sqlx::query!(
+            r#"SELECT t.outcome, j.state FROM job_attempt t JOIN job j USING (company_id, job_id)
+               WHERE t.company_id = $1 AND t.job_id = $2 AND t.fence = $3"#,
+            claimed.job.company_id,
+            claimed.job.job_id.0,
+            claimed.fence
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some(ended) = ended.filter(|e| e.outcome != "crashed") {
+            let state = State::parse(&ended.state).ok_or(StoreError::Broken { what: "a job has an unknown state" })?;
+            return Ok(Settled::Done { state, ring: vec![] });
+        }
+        if let Outcome::Applied(booking) = outcome {
+            sqlx::query!(
+                "UPDATE calcom_op SET uid = $4 WHERE company_id = $1 AND appointment_id = $2 AND op_id = $3
+                   AND state IN ('sent', 'unknown') AND uid IS NULL",
+                claimed.job.company_id,
+                claimed.appointment_id.0,
+                claimed.op_id.0,
+                booking.uid.expose()
+            )
+            .execute(&mut *tx)
+            .await?;
+            tx.commit().await?;
+        }
+        metrics::counter!("askpro_leases_lost_total").increment(1);
+        Ok(Settled::Lost)
+    }
+
+    async fn give_back(
+        &self,
+        conn: &mut PgConnection,
+        claimed: &Claimed,
+        not_before: DateTime<Utc>,
+        park: bool,
+        word: &str,
+    ) -> Result<Option<State>, StoreError> {
+        let back = Back { alive: true, crashed: false, retried: false, not_before, park };
+        back_to_waiting(self, conn, claimed.job, claimed.fence, &back, word).await
+    }
+
+    /// Records the outcome on the op and, where it says so, on the segment and the promise.
+    #[expect(clippy::too_many_arguments, reason = "one transaction's facts, each read once")]
+    async fn write_op(
+        &self,
+        conn: &mut PgConnection,
+        locked: &mut Locked,
+        claimed: &Claimed,
+        op: &OpRow,
+        outcome: &Outcome,
+        now: DateTime<Utc>,
+        chance: f64,
+    ) -> Result<Then, StoreError> {
+        let quarantine = span(self.settings.quarantine);
+        match outcome {
+            Outcome::Applied(booking) => {
+                end_op(conn, claimed, "applied", Some(&booking.uid), None).await?;
+                record_booking(conn, claimed, Some((&booking.uid, op.slot_id))).await?;
+                applied(conn, locked, claimed, op, booking).await
+            }
+            Outcome::Gone => {
+                end_op(conn, claimed, "applied", None, None).await?;
+                record_booking(conn, claimed, None).await?;
+                Ok(Then::Compare)
+            }
+            Outcome::Refused(no) => {
+                end_op(conn, claimed, "refused", None, claimed.asked.answered).await?;
+                refused(conn, locked, claimed, op, *no).await
+            }
+            Outcome::Never => {
+                end_op(conn, claimed, "never", None, None).await?;
+                Ok(Then::Compare)
+            }
+            Outcome::Snoozed { pause } => {
+                end_op(conn, claimed, "never", None, None).await?;
+                let segments = locked.segments(conn).await?;
+                locked.learn(conn, &segments, Some(claimed.effect.segment_no), Learnt::Differs).await?;
+                let snoozes = snoozes(conn, claimed).await?;
+                Ok(Then::Wait(now + self.snooze(snoozes, *pause, chance)))
+            }
+            Outcome::Unknown { answered } => {
+                let since = now - op.sent_at;
+                let until = now + next_look(op.looks.unsigned_abs(), since, quarantine);
+                keep_open(conn, claimed, *answered, until).await?;
+                let segments = locked.segments(conn).await?;
+                locked.learn(conn, &segments, Some(claimed.effect.segment_no), Learnt::Lost).await?;
+                let out_of_patience = since > quarantine + span(self.settings.patience);
+                Ok(if out_of_patience { Then::Park("outcome_unknown") } else { Then::Wait(until) })
+            }
+            Outcome::NotSeen { pause } => {
+                let until = now + self.snooze(op.looks.unsigned_abs(), *pause, chance);
+                keep_open(conn, claimed, None, until).await?;
+                Ok(Then::Wait(until))
+            }
+            Outcome::Review { why } => {
+                let answered_plainly = claimed.mode == crate::Mode::Act && claimed.asked.answered.is_none();
+                if answered_plainly {
+                    end_op(conn, claimed, "refused", None, None).await?;
+                } else {
+                    keep_open(conn, claimed, None, now + quarantine).await?;
+                }
+                Ok(Then::Park(why))
+            }
+        }
+    }
+
+    fn snooze(&self, before: u16, pause: Option<Duration>, chance: f64) -> chrono::TimeDelta {
+        let wait = back_off(before, chance, span(self.settings.back_off_base), span(self.settings.back_off_max));
+        wait.max(pause.map_or(chrono::TimeDelta::zero(), span))
+    }
+
+    /// Cal.com asked for a pause of this company's key: nothing is claimed for it until then.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn calcom_pause(&self, company_id: i32, pause: Duration) -> Result<(), StoreError> {
+        sqlx::query!(
+            "INSERT INTO calcom_pause (company_id, until) VALUES ($1, clock_timestamp() + $2)
+             ON CONFLICT (company_id) DO UPDATE SET until = GREATEST(calcom_pause.until, EXCLUDED.until)",
+            company_id,
+            crate::ledger::interval(span(pause))?
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Does waiting for this outcome end at the appointment's start? A look goes on.
+fn gives_up(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Snoozed { .. })
+}
+
+fn is_open(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Unknown { .. } | Outcome::NotSeen { .. })
+}
+
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Applied(_) | Outcome::Gone => "applied",
+        Outcome::Refused(_) => "refused",
+        Outcome::Snoozed { .. } => "snoozed",
+        Outcome::Never => "never_happened",
+        Outcome::Unknown { .. } => "unknown",
+        Outcome::NotSeen { .. } => "not_seen",
+        Outcome::Review { .. } => "review",
+    }
+}
+
+/// A booking is ours now. Is it what we asked for, and does it count yet?
+async fn applied(
+    conn: &mut PgConnection,
+    locked: &Locked,
+    claimed: &Claimed,
+    op: &OpRow,
+    booking: &Booking,
+) -> Result<Then, StoreError> {
+    if op.starts_at.is_some_and(|asked| asked != booking.start) {
+        return Ok(Then::Park("booked_at_another_time"));
+    }
+    let segments = locked.segments(conn).await?;
+    let only = Some(claimed.effect.segment_no);
+    match booking.status {
+        BookingStatus::Accepted => {
+            locked.learn(conn, &segments, only, Learnt::Agrees).await?;
+            Ok(Then::Compare)
+        }
+        BookingStatus::Pending => {
+            locked.learn(conn, &segments, only, Learnt::Awaits).await?;
+            Ok(Then::Compare)
+        }
+        BookingStatus::Cancelled | BookingStatus::Rejected => Ok(Then::Park("cancelled_elsewhere")),
+        BookingStatus::Unknown => Ok(Then::Park("unknown_booking_status")),
+    }
+}
+
+/// Cal.com said no, for certain. It changes the promise only if the op's version is still current.
+async fn refused(
+    conn: &mut PgConnection,
+    locked: &mut Locked,
+    claimed: &Claimed,
+    op: &OpRow,
+    no: NotGranted,
+) -> Result<Then, StoreError> {
+    if op.appointment_version != locked.version {
+        return Ok(Then::Compare);
+    }
+    match (claimed.effect.kind, locked.status) {
+        (EffectKind::Create, Status::Requested) => {
+            let cause = Cause { who: "calcom", why: Some(no.why()), job: Some((claimed.job.job_id, claimed.fence)) };
+            locked.change(conn, Change::Reject, cause).await?;
+            locked.call_back(conn, "rejected_by_calcom").await?;
+            Ok(Then::Compare)
+        }
+        (EffectKind::Create | EffectKind::Cancel | EffectKind::Reschedule, _) => Ok(Then::Park("refused_by_calcom")),
+    }
+}
+
+async fn unresolved(conn: &mut PgConnection, claimed: &Claimed) -> Result<Option<OpRow>, StoreError> {
+    Ok(sqlx::query_as!(
+        OpRow,
+        "SELECT appointment_version, sent_at, looks, slot_id, starts_at FROM calcom_op
+         WHERE company_id = $1 AND appointment_id = $2 AND op_id = $3 AND job_id = $4 AND fence = $5
+           AND state IN ('sent', 'unknown')",
+        claimed.job.company_id,
+        claimed.appointment_id.0,
+        claimed.op_id.0,
+        claimed.job.job_id.0,
+        claimed.fence
+    )
+    .fetch_optional(conn)
+    .await?)
+}
+
+async fn end_op(
+    conn: &mut PgConnection,
+    claimed: &Claimed,
+    state: &str,
+    uid: Option<&BookingUid>,
+    answered: Option<u16>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE calcom_op SET state = $4, uid = COALESCE($5, uid), resolved_at = clock_timestamp(),
+                answered_status = COALESCE($6, answered_status)
+         WHERE company_id = $1 AND appointment_id = $2 AND op_id = $3 AND state IN ('sent', 'unknown')",
+        claimed.job.company_id,
+        claimed.appointment_id.0,
+        claimed.op_id.0,
+        state,
+        uid.map(BookingUid::expose),
+        answered.and_then(|s| i16::try_from(s).ok())
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The op stays unresolved, and nothing new is authorised for its appointment.
+async fn keep_open(
+    conn: &mut PgConnection,
+    claimed: &Claimed,
+    answered: Option<u16>,
+    next_look_at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE calcom_op SET state = 'unknown', next_look_at = $4, answered_status = COALESCE($5, answered_status)
+         WHERE company_id = $1 AND appointment_id = $2 AND op_id = $3 AND state IN ('sent', 'unknown')",
+        claimed.job.company_id,
+        claimed.appointment_id.0,
+        claimed.op_id.0,
+        next_look_at,
+        answered.and_then(|s| i16::try_from(s).ok())
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn record_booking(
+    conn: &mut PgConnection,
+    claimed: &Claimed,
+    booking: Option<(&BookingUid, Option<uuid::Uuid>)>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE segment SET calcom_uid = $4, calcom_slot_id = $5
+         WHERE company_id = $1 AND appointment_id = $2 AND segment_no = $3",
+        claimed.job.company_id,
+        claimed.appointment_id.0,
+        claimed.effect.segment_no,
+        booking.map(|(uid, _)| uid.expose()),
+        booking.and_then(|(_, slot)| slot)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// How often this appointment has waited for Cal.com already: the exponent of its back-off.
+async fn snoozes(conn: &mut PgConnection, claimed: &Claimed) -> Result<u16, StoreError> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM job_attempt WHERE company_id = $1 AND job_id = $2 AND outcome = 'snoozed'"#,
+        claimed.job.company_id,
+        claimed.job.job_id.0
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(u16::try_from(count).unwrap_or(u16::MAX))
+}
+
+async fn has_heir(conn: &mut PgConnection, claimed: &Claimed) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM job WHERE company_id = $1 AND subject = $2 AND kind = $3
+                            AND state IN ('available', 'retryable')) AS "heir!""#,
+        claimed.job.company_id,
+        claimed.appointment_id.0.to_string(),
+        claimed.kind.as_str()
+    )
+    .fetch_one(conn)
+    .await?)
+}

@@ -1,0 +1,10 @@
+//! What the record guarantees, tried against a real Postgres: `TEST_DATABASE_URL` names a server on which each test
+//! makes a database of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod booking;
+mod cancel;
+mod catalog;
+mod constraints;
+mod inspect;
+mod world;

@@ -7,4 +7,5 @@ mod cancel;
 mod catalog;
 mod constraints;
 mod inspect;
+mod protocol;
 mod world;

@@ -1,0 +1,226 @@
+//! What happens to every job: claim → act → settle. The one function with all the control flow.
+//!
+//! Deliberately absent: retries of the act (an unknown outcome is looked for, never repeated), and any wait for the
+//! next run: that is a column of the job.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use crashpoint::{Point, here};
+use domain::id::JobId;
+use domain::outcome::Outcome;
+use futures::FutureExt;
+use queue::Task;
+use store::{Claim, Claimed, JobRef, Settled, StoreError};
+use tokio::time::{Instant, sleep};
+use tracing::Instrument;
+
+use crate::act::act;
+use crate::lease::Lease;
+use crate::world::World;
+
+/// Between two tries of a settle, at most.
+const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+
+/// What there is to do.
+pub enum Work {
+    /// Somebody rang for this job; it is not claimed.
+    Rung(Task),
+    /// It is ours already.
+    Claimed(Held),
+}
+
+/// A claimed job with the two moments of its claim, by this process's monotonic clock.
+pub struct Held {
+    /// What was claimed.
+    pub claimed: Box<Claimed>,
+    /// Before the claim was sent: our deadline counts from here.
+    pub asked_at: Instant,
+    /// When its answer had come: the database's clock is certainly past `claimed_at` by what has gone by since.
+    pub answered_at: Instant,
+}
+
+/// Does one job, or nothing if it is not to be had. Never fails: whatever goes wrong is a state of the job.
+pub async fn perform(world: &World, work: Work) {
+    let held = match work {
+        Work::Claimed(held) => held,
+        Work::Rung(task) => match claim(world, task).await {
+            Some(held) => held,
+            None => return,
+        },
+    };
+    here(Point::Claimed);
+    let claimed = &held.claimed;
+    let span = tracing::info_span!(
+        "job",
+        company = claimed.job.company_id,
+        job = %claimed.job.job_id,
+        kind = claimed.kind.as_str(),
+        appointment = %claimed.appointment_id,
+        attempt = claimed.fence,
+        effect = claimed.effect.kind.as_str(),
+    );
+    hold(world, &held).instrument(span).await;
+}
+
+async fn hold(world: &World, held: &Held) {
+    let claimed = &held.claimed;
+    let lease = {
+        let (store, ours) = (world.store.clone(), claimed.clone());
+        Lease::keep(held.asked_at, world.lease, world.renewal, move || {
+            let (store, ours) = (store.clone(), ours.clone());
+            async move { store.renew(&ours).await }
+        })
+    };
+    let acted = AssertUnwindSafe(act(world, held, lease.lost())).catch_unwind().await;
+    let (outcome, pause) = match acted {
+        Ok(Some(acted)) => (acted.outcome, acted.pause),
+        Ok(None) => return lost("before it acted"),
+        Err(_panic) => {
+            // What it said is with the panic hook. The intent is committed and may have been sent.
+            metrics::counter!("askpro_job_panics_total").increment(1);
+            tracing::error!("the act panicked");
+            (Outcome::Unknown { answered: claimed.asked.answered }, None)
+        }
+    };
+    here(Point::Answered);
+    tokio::join!(settle(world, claimed, &outcome, &lease), rest(world, claimed.job.company_id, pause));
+}
+
+/// Settles, again and again as long as the lease lasts: what Cal.com said must not be lost to a hiccup of Postgres.
+async fn settle(world: &World, claimed: &Claimed, outcome: &Outcome, lease: &Lease) {
+    loop {
+        let error = match world.store.settle(claimed, outcome, rand::random()).await {
+            Ok(Settled::Done { state, ring }) => {
+                here(Point::Settled);
+                count(claimed, outcome);
+                tracing::info!(outcome = word(outcome), why = why(outcome), state = state.as_str(), "settled");
+                return world.bell.ring(&ring);
+            }
+            Ok(Settled::Lost) => return lost("before it settled"),
+            Err(error) => error,
+        };
+        let chain: &dyn std::error::Error = &error;
+        match error {
+            StoreError::Broken { .. } | StoreError::Refused { .. } => {
+                metrics::counter!("askpro_not_settled_total").increment(1);
+                tracing::error!(error = chain, outcome = word(outcome), "cannot be settled; its lease will run out");
+                return;
+            }
+            StoreError::Away(_) | StoreError::LockWait | StoreError::Database(_) => {
+                let again = SETTLE_AGAIN.mul_f64(rand::random_range(0.2..1.0));
+                if Instant::now() + again >= lease.ends() {
+                    metrics::counter!("askpro_not_settled_total").increment(1);
+                    tracing::error!(error = chain, outcome = word(outcome), "not settled before its lease ended");
+                    return;
+                }
+                tracing::warn!(error = chain, "not settled yet");
+                sleep(again).await;
+            }
+        }
+    }
+}
+
+/// Cal.com wants the company's key to rest.
+async fn rest(world: &World, company_id: i32, pause: Option<Duration>) {
+    let Some(pause) = pause else { return };
+    metrics::counter!("askpro_calcom_pauses_total").increment(1);
+    if let Err(error) = world.store.calcom_pause(company_id, pause).await {
+        tracing::warn!(%error, pause_seconds = pause.as_secs(), "the pause of a Cal.com key was not recorded");
+    }
+}
+
+/// Claims what was rung for. The name proves nothing, and a claim that fails costs nothing: the row stays due.
+async fn claim(world: &World, task: Task) -> Option<Held> {
+    let job = JobRef { company_id: task.company_id, job_id: JobId(task.job_id) };
+    let asked_at = Instant::now();
+    match world.store.claim(job, &world.worker).await {
+        Ok(claim) => granted(world, claim, asked_at, Instant::now()),
+        Err(error) => {
+            not_claimed(&error, Some(job));
+            None
+        }
+    }
+}
+
+/// Claims at most `limit` of what has been due for a second.
+pub(crate) async fn claim_due(world: &World, limit: usize) -> Vec<Work> {
+    let asked_at = Instant::now();
+    let claims = world.store.claim_due(i64::try_from(limit).unwrap_or(i64::MAX), &world.worker).await;
+    let answered_at = Instant::now();
+    match claims {
+        Ok(claims) => {
+            let held = claims.into_iter().filter_map(|claim| granted(world, claim, asked_at, answered_at));
+            held.map(Work::Claimed).collect()
+        }
+        Err(error) => {
+            not_claimed(&error, None);
+            Vec::new()
+        }
+    }
+}
+
+fn granted(world: &World, claim: Claim, asked_at: Instant, answered_at: Instant) -> Option<Held> {
+    let (answer, held) = match claim {
+        Claim::Granted(claimed) => ("granted", Some(Held { claimed, asked_at, answered_at })),
+        Claim::Ended { state, expected, found, ring } => {
+            tracing::info!(state = state.as_str(), expected, found, "a claim found nothing to do");
+            world.bell.ring(&ring);
+            ("ended", None)
+        }
+        Claim::Busy { until: _ } => ("busy", None),
+        Claim::Gone => ("gone", None),
+    };
+    metrics::counter!("askpro_claims_total", "answer" => answer).increment(1);
+    held
+}
+
+fn not_claimed(error: &StoreError, job: Option<JobRef>) {
+    metrics::counter!("askpro_claims_total", "answer" => "error").increment(1);
+    let chain: &dyn std::error::Error = error;
+    let job = job.map(|job| job.job_id.to_string());
+    match error {
+        StoreError::Away(_) | StoreError::LockWait => tracing::warn!(error = chain, job, "not claimed; it stays due"),
+        StoreError::Broken { .. } | StoreError::Refused { .. } | StoreError::Database(_) => {
+            tracing::error!(error = chain, job, "not claimed; it stays due");
+        }
+    }
+}
+
+fn lost(when: &'static str) {
+    metrics::counter!("askpro_leases_lost_total").increment(1);
+    tracing::warn!(when, "the lease was lost; somebody else goes on with this job");
+}
+
+fn count(claimed: &Claimed, outcome: &Outcome) {
+    let labels =
+        [("kind", claimed.kind.as_str()), ("effect", claimed.effect.kind.as_str()), ("outcome", word(outcome))];
+    metrics::counter!("askpro_attempts_total", &labels).increment(1);
+}
+
+/// The outcome's word in logs and metrics.
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Applied(_) => "applied",
+        Outcome::Gone => "gone",
+        Outcome::Refused(_) => "refused",
+        Outcome::Snoozed { .. } => "snoozed",
+        Outcome::Never => "never",
+        Outcome::Unknown { .. } => "unknown",
+        Outcome::NotSeen { .. } => "not_seen",
+        Outcome::Review { .. } => "review",
+    }
+}
+
+fn why(outcome: &Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Refused(not_granted) => Some(not_granted.why()),
+        Outcome::Review { why } => Some(why),
+        Outcome::Applied(_)
+        | Outcome::Gone
+        | Outcome::Snoozed { .. }
+        | Outcome::Never
+        | Outcome::Unknown { .. }
+        | Outcome::NotSeen { .. } => None,
+    }
+}

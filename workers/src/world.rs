@@ -1,0 +1,126 @@
+//! What every job of a process can reach, and how it is made from the settings.
+//!
+//! Deliberately absent: anything about one job, and a cache. The key of a company is read for each request, so that a
+//! key that was changed a second ago is the one that is used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use calcom::{Client, ClientSettings, MarkerKeys};
+use chrono::TimeDelta;
+use queue::{Doorbell, QueueSettings};
+use secrecy::{ExposeSecret, SecretString};
+use settings::{KeyRing, Settings};
+use store::{SecretKind, Store, StoreError, StoreSettings};
+
+use crate::bell::Bell;
+
+/// The longest answer of Cal.com that is read: 250 bookings of a page are well below a megabyte.
+const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Missed heartbeats after which a worker's names are somebody else's.
+const MISSED_HEARTBEATS: u32 = 3;
+
+/// What every job can reach. Cheap to clone.
+#[derive(Clone)]
+pub struct World {
+    /// The record.
+    pub store: Store,
+    /// Rings in Redis; what needs an answer about it uses this.
+    pub doorbell: Doorbell,
+    /// Rings behind the jobs' back: no job waits for Redis.
+    pub(crate) bell: Bell,
+    /// Cal.com.
+    pub calcom: Client,
+    /// Sign and verify the markers of our bookings.
+    pub markers: MarkerKeys,
+    /// The domain of the address of a customer who gave neither phone nor e-mail.
+    pub attendee_domain: Arc<str>,
+    /// What a claim is worth.
+    pub lease: Duration,
+    /// A lease is renewed so often.
+    pub renewal: Duration,
+    /// Δ.
+    pub quarantine: TimeDelta,
+    /// The name of this process, new with every start.
+    pub worker: Arc<str>,
+}
+
+impl World {
+    /// Makes it from the settings and starts the task that rings (it ends with the last clone). No connection is made.
+    ///
+    /// # Errors
+    /// The sealing or marker keys are missing or cannot be used, or an address cannot be read.
+    pub fn new(settings: &Settings, worker: &str) -> anyhow::Result<Self> {
+        let doorbell = Doorbell::new(&queue_settings(settings)).context("the queue's settings")?;
+        let calcom = Client::new(ClientSettings {
+            base_url: settings.calcom_url.clone(),
+            timeout: Duration::from_millis(settings.calcom_timeout_ms),
+            bookings_version: settings.calcom_bookings_version.clone(),
+            body_max_bytes: BODY_BYTES_MAX,
+            allow_insecure: settings.calcom_allow_insecure,
+        });
+        Ok(Self {
+            store: Store::connect(store_settings(settings)?).context("the database's settings")?,
+            bell: Bell::start(doorbell.clone()),
+            doorbell,
+            calcom: calcom.context("the settings of Cal.com")?,
+            markers: marker_keys(settings)?,
+            attendee_domain: settings.attendee_domain.as_str().into(),
+            lease: Duration::from_millis(settings.lease_ms),
+            renewal: Duration::from_millis(settings.renewal_ms),
+            quarantine: TimeDelta::from_std(Duration::from_millis(settings.quarantine_ms)).context("quarantine_ms")?,
+            worker: worker.into(),
+        })
+    }
+
+    /// The company's newest key of Cal.com; `None` if it has none.
+    pub(crate) async fn calcom_key(&self, company_id: i32) -> Result<Option<SecretString>, StoreError> {
+        Ok(self.store.secrets(company_id, SecretKind::Calcom).await?.into_iter().next())
+    }
+}
+
+/// The keys that sign the markers: the id and the base64 text of each key, as the setting writes them.
+///
+/// # Errors
+/// The setting is missing, or an id is too long for a marker.
+pub fn marker_keys(settings: &Settings) -> anyhow::Result<MarkerKeys> {
+    MarkerKeys::new(written(settings.require_marker_keys()?)).context("marker_keys")
+}
+
+fn written(ring: &KeyRing) -> Vec<(String, SecretString)> {
+    let entries = ring.written().expose_secret().split(',');
+    let pairs = entries.filter_map(|entry| entry.trim().split_once(':'));
+    pairs.map(|(id, encoded)| (id.to_owned(), SecretString::from(encoded))).collect()
+}
+
+fn store_settings(settings: &Settings) -> anyhow::Result<StoreSettings> {
+    Ok(StoreSettings {
+        database_url: SecretString::from(settings.database_url.as_str()),
+        connections: settings.database_connections,
+        lock_wait: Duration::from_millis(settings.worker_lock_wait_ms),
+        statement_timeout: Duration::from_millis(settings.statement_timeout_ms),
+        lease: Duration::from_millis(settings.lease_ms),
+        quarantine: Duration::from_millis(settings.quarantine_ms),
+        patience: Duration::from_millis(settings.patience_ms),
+        back_off_base: Duration::from_millis(settings.backoff_base_ms),
+        back_off_max: Duration::from_millis(settings.backoff_max_ms),
+        attempts_max: i16::try_from(settings.attempts_max).context("attempts_max")?,
+        crashes_max: i16::try_from(settings.crashes_max).context("crashes_max")?,
+        granularity_minutes: u16::try_from(settings.slot_granularity_minutes).context("slot_granularity_minutes")?,
+        sealing_keys: written(settings.require_sealing_keys()?),
+    })
+}
+
+/// Must say the same as those of whoever rings.
+pub(crate) fn queue_settings(settings: &Settings) -> QueueSettings {
+    QueueSettings {
+        redis_url: settings.redis_url.clone(),
+        queue: settings.queue.clone(),
+        slots: settings.slots,
+        heartbeat: Duration::from_millis(settings.orphan_ms) / MISSED_HEARTBEATS,
+        missed_heartbeats: MISSED_HEARTBEATS,
+        poll: Duration::from_millis(250),
+        out_max: 1_000,
+    }
+}

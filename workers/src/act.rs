@@ -22,11 +22,15 @@ use crate::world::World;
 const CANCEL_REASON: &str = "Cancelled through the booking service";
 const RESCHEDULE_REASON: &str = "Rescheduled through the booking service";
 
-/// How the op stands now, and whether Cal.com asked for a pause of the company's key.
+/// What came of an act or of a look.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Acted {
+    /// How the op stands now.
     pub(crate) outcome: Outcome,
+    /// Cal.com asked for this pause of the company's key.
     pub(crate) pause: Option<Duration>,
+    /// The 4xx after which a look was made.
+    pub(crate) answered: Option<u16>,
 }
 
 impl From<Outcome> for Acted {
@@ -40,7 +44,7 @@ impl From<Outcome> for Acted {
             | Outcome::Unknown { .. }
             | Outcome::Review { .. } => None,
         };
-        Self { outcome, pause }
+        Self { outcome, pause, answered: None }
     }
 }
 
@@ -94,6 +98,7 @@ fn without_a_request(mode: Mode, unsent: Outcome) -> Outcome {
 /// asked for ever.
 fn after_a_no(answered: u16, seen: Outcome) -> Acted {
     let mut acted = Acted::from(seen);
+    acted.answered = Some(answered);
     if matches!(acted.outcome, Outcome::NotSeen { .. }) {
         acted.outcome = Outcome::Unknown { answered: Some(answered) };
     }
@@ -174,8 +179,9 @@ mod tests {
     fn a_failed_look_after_a_no_keeps_the_no_and_the_pause() {
         let pause = Some(Duration::from_secs(60));
         let acted = after_a_no(409, Outcome::NotSeen { pause });
-        assert_eq!(acted, Acted { outcome: Outcome::Unknown { answered: Some(409) }, pause });
-        assert_eq!(after_a_no(404, Outcome::Gone), Acted { outcome: Outcome::Gone, pause: None });
+        let answered = Some(409);
+        assert_eq!(acted, Acted { outcome: Outcome::Unknown { answered }, pause, answered });
+        assert_eq!(after_a_no(404, Outcome::Gone), Acted { outcome: Outcome::Gone, pause: None, answered: Some(404) });
     }
 
     #[test]

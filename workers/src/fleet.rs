@@ -14,12 +14,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
+use crate::health;
 use crate::holds::expire_holds;
 use crate::perform::{Work, claim_due, perform};
 use crate::relay::relay;
 use crate::rescue::rescue;
 use crate::world::{World, queue_settings};
-use crate::{health, perform as jobs};
 
 /// The direct claimer asks so often.
 const CLAIM_EVERY: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ fn takers(world: &World, settings: &Settings, boot: String, crew: &Crew) -> Join
         },
         move |work| {
             let world = working.clone();
-            async move { jobs::perform(&world, work).await }
+            async move { perform(&world, work).await }
         },
     ));
     takers

@@ -28,8 +28,8 @@ impl Lease {
     pub(crate) fn keep<F, Fut, E>(asked_at: Instant, length: Duration, every: Duration, renew: F) -> Self
     where
         F: FnMut() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<bool, E>> + Send,
-        E: fmt::Display + Send,
+        Fut: Future<Output = Result<bool, E>> + Send + 'static,
+        E: fmt::Display + Send + 'static,
     {
         let (ended, ends) = watch::channel(asked_at + length);
         let lost = CancellationToken::new();
@@ -63,8 +63,8 @@ async fn renewals<F, Fut, E>(
     lost: CancellationToken,
 ) where
     F: FnMut() -> Fut + Send,
-    Fut: Future<Output = Result<bool, E>> + Send,
-    E: fmt::Display + Send,
+    Fut: Future<Output = Result<bool, E>> + Send + 'static,
+    E: fmt::Display + Send + 'static,
 {
     let mut end = asked_at + length;
     let mut next = asked_at + every;

@@ -93,16 +93,18 @@ where
     Ok((Some(booking), moves))
 }
 
-/// A live booking at the end of the moves is what a reschedule asked for only if it begins then; otherwise the business
-/// has moved it, and what the business does is not undone silently.
+/// What was moved and lives is what a reschedule asked for, or what the business has made of it: settle compares the
+/// times. A cancel never moves anything: the business did, and what the business does is not undone silently.
 fn at_the_target(asked: &Asked, found: Option<Booking>, moves: usize) -> Seen {
     let Some(booking) = found else { return Seen::Sight(Sight::Target(None)) };
     let live = matches!(booking.status, BookingStatus::Accepted | BookingStatus::Pending);
     if moves == 0 || !live {
         return Seen::Sight(Sight::Target(Some(booking)));
     }
-    let as_asked = moves <= MOVES_MAX && asked.kind == EffectKind::Reschedule && asked.starts_at == Some(booking.start);
-    if as_asked { Seen::Sight(Sight::Moved(booking)) } else { Seen::Strange { why: "moved_elsewhere" } }
+    match asked.kind {
+        EffectKind::Create | EffectKind::Reschedule if moves <= MOVES_MAX => Seen::Sight(Sight::Moved(booking)),
+        EffectKind::Create | EffectKind::Reschedule | EffectKind::Cancel => Seen::Strange { why: "moved_elsewhere" },
+    }
 }
 
 /// A time that is certainly not later than the database's clock now: its clock inside the claim, and what has gone by
@@ -192,11 +194,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_move_to_the_start_that_was_asked_for_is_ours() {
+    fn a_move_is_what_a_reschedule_looks_for_and_not_a_cancel() {
         let there = |start| Some(booking("b", BookingStatus::Accepted, start, None));
         let reschedule = asked(EffectKind::Reschedule);
         assert!(matches!(at_the_target(&reschedule, there(5_000), 1), Seen::Sight(Sight::Moved(_))));
-        assert_eq!(at_the_target(&reschedule, there(6_000), 1), Seen::Strange { why: "moved_elsewhere" });
         assert!(matches!(at_the_target(&reschedule, there(6_000), 0), Seen::Sight(Sight::Target(Some(_)))));
         let cancel = asked(EffectKind::Cancel);
         assert_eq!(at_the_target(&cancel, there(5_000), 1), Seen::Strange { why: "moved_elsewhere" });

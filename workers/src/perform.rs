@@ -4,6 +4,7 @@
 //! next run: that is a column of the job.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crashpoint::{Point, here};
@@ -42,7 +43,7 @@ pub struct Held {
 
 /// Does one job, or nothing if it is not to be had. Never fails: whatever goes wrong is a state of the job.
 pub async fn perform(world: &World, work: Work) {
-    let held = match work {
+    let mut held = match work {
         Work::Claimed(held) => held,
         Work::Rung(task) => match claim(world, task).await {
             Some(held) => held,
@@ -60,64 +61,69 @@ pub async fn perform(world: &World, work: Work) {
         attempt = claimed.fence,
         effect = claimed.effect.kind.as_str(),
     );
-    hold(world, &held).instrument(span).await;
+    hold(world, &mut held).instrument(span).await;
 }
 
-async fn hold(world: &World, held: &Held) {
-    let claimed = &held.claimed;
+async fn hold(world: &World, held: &mut Held) {
     let lease = {
-        let (store, ours) = (world.store.clone(), claimed.clone());
+        let (store, ours) = (world.store.clone(), Arc::new((*held.claimed).clone()));
         Lease::keep(held.asked_at, world.lease, world.renewal, move || {
             let (store, ours) = (store.clone(), ours.clone());
             async move { store.renew(&ours).await }
         })
     };
-    let acted = AssertUnwindSafe(act(world, held, lease.lost())).catch_unwind().await;
-    let (outcome, pause) = match acted {
-        Ok(Some(acted)) => (acted.outcome, acted.pause),
-        Ok(None) => return lost("before it acted"),
+    let begun = Instant::now();
+    let acted = match AssertUnwindSafe(act(world, held, lease.lost())).catch_unwind().await {
+        Ok(Some(acted)) => acted,
+        Ok(None) => {
+            metrics::counter!("askpro_leases_lost_total").increment(1);
+            return tracing::warn!("the lease was lost; somebody else goes on with this job");
+        }
         Err(_panic) => {
             // What it said is with the panic hook. The intent is committed and may have been sent.
             metrics::counter!("askpro_job_panics_total").increment(1);
             tracing::error!("the act panicked");
-            (Outcome::Unknown { answered: claimed.asked.answered }, None)
+            Outcome::Unknown { answered: None }.into()
         }
     };
     here(Point::Answered);
-    tokio::join!(settle(world, claimed, &outcome, &lease), rest(world, claimed.job.company_id, pause));
+    let labels = [("effect", held.claimed.effect.kind.as_str()), ("outcome", word(&acted.outcome))];
+    metrics::histogram!("askpro_act_seconds", &labels).record(begun.elapsed().as_secs_f64());
+    held.claimed.asked.answered = acted.answered.or(held.claimed.asked.answered);
+    let pause = rest(world, held.claimed.job.company_id, acted.pause);
+    tokio::join!(settle(world, &held.claimed, &acted.outcome, &lease), pause);
 }
 
 /// Settles, again and again as long as the lease lasts: what Cal.com said must not be lost to a hiccup of Postgres.
+/// The record counts what was settled, and what was lost.
 async fn settle(world: &World, claimed: &Claimed, outcome: &Outcome, lease: &Lease) {
     loop {
         let error = match world.store.settle(claimed, outcome, rand::random()).await {
             Ok(Settled::Done { state, ring }) => {
                 here(Point::Settled);
-                count(claimed, outcome);
                 tracing::info!(outcome = word(outcome), why = why(outcome), state = state.as_str(), "settled");
                 return world.bell.ring(&ring);
             }
-            Ok(Settled::Lost) => return lost("before it settled"),
+            Ok(Settled::Lost) => {
+                return tracing::warn!("the lease was lost before it was settled; somebody else goes on with this job");
+            }
             Err(error) => error,
         };
-        let chain: &dyn std::error::Error = &error;
-        match error {
-            StoreError::Broken { .. } | StoreError::Refused { .. } => {
-                metrics::counter!("askpro_not_settled_total").increment(1);
-                tracing::error!(error = chain, outcome = word(outcome), "cannot be settled; its lease will run out");
-                return;
-            }
-            StoreError::Away(_) | StoreError::LockWait | StoreError::Database(_) => {
-                let again = SETTLE_AGAIN.mul_f64(rand::random_range(0.2..1.0));
-                if Instant::now() + again >= lease.ends() {
-                    metrics::counter!("askpro_not_settled_total").increment(1);
-                    tracing::error!(error = chain, outcome = word(outcome), "not settled before its lease ended");
-                    return;
-                }
-                tracing::warn!(error = chain, "not settled yet");
-                sleep(again).await;
-            }
+        let again = SETTLE_AGAIN.mul_f64(rand::random_range(0.2..1.0));
+        let passes = match error {
+            StoreError::Away(_) | StoreError::LockWait | StoreError::Database(_) => true,
+            StoreError::Broken { .. } | StoreError::Refused { .. } => false,
+        };
+        if !passes || Instant::now() + again >= lease.ends() {
+            metrics::counter!("askpro_not_settled_total").increment(1);
+            return tracing::error!(
+                error = chain(&error),
+                outcome = word(outcome),
+                "not settled; its lease will run out"
+            );
         }
+        tracing::warn!(error = chain(&error), "not settled yet");
+        sleep(again).await;
     }
 }
 
@@ -177,25 +183,19 @@ fn granted(world: &World, claim: Claim, asked_at: Instant, answered_at: Instant)
 
 fn not_claimed(error: &StoreError, job: Option<JobRef>) {
     metrics::counter!("askpro_claims_total", "answer" => "error").increment(1);
-    let chain: &dyn std::error::Error = error;
     let job = job.map(|job| job.job_id.to_string());
     match error {
-        StoreError::Away(_) | StoreError::LockWait => tracing::warn!(error = chain, job, "not claimed; it stays due"),
+        StoreError::Away(_) | StoreError::LockWait => {
+            tracing::warn!(error = chain(error), job, "not claimed; it stays due");
+        }
         StoreError::Broken { .. } | StoreError::Refused { .. } | StoreError::Database(_) => {
-            tracing::error!(error = chain, job, "not claimed; it stays due");
+            tracing::error!(error = chain(error), job, "not claimed; it stays due");
         }
     }
 }
 
-fn lost(when: &'static str) {
-    metrics::counter!("askpro_leases_lost_total").increment(1);
-    tracing::warn!(when, "the lease was lost; somebody else goes on with this job");
-}
-
-fn count(claimed: &Claimed, outcome: &Outcome) {
-    let labels =
-        [("kind", claimed.kind.as_str()), ("effect", claimed.effect.kind.as_str()), ("outcome", word(outcome))];
-    metrics::counter!("askpro_attempts_total", &labels).increment(1);
+fn chain(error: &StoreError) -> &(dyn std::error::Error + 'static) {
+    error
 }
 
 /// The outcome's word in logs and metrics.

@@ -1,0 +1,101 @@
+//! What a command needs: the settings, the record, and whose data it is about.
+//!
+//! Deliberately absent: Redis. The relay and the workers' own look at the ledger find what a command has enqueued.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use settings::{KeyRing, Settings, Shown};
+use store::{Company, Store, StoreSettings};
+use tracing_subscriber::EnvFilter;
+
+use crate::failure::Failure;
+use crate::flags::{Global, Output};
+
+/// Connections of one command: a statement at a time, and one to spare for asking about a lost COMMIT.
+const CONNECTIONS_MAX: u32 = 2;
+
+/// One command's surroundings.
+pub(crate) struct Session {
+    pub(crate) store: Store,
+    pub(crate) output: Output,
+    settings: Settings,
+    shown: Vec<Shown>,
+    slug: Option<String>,
+}
+
+impl Session {
+    /// Reads the settings; connects only when the record is first asked.
+    pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
+        let (settings, shown) = Settings::load(global.config.as_deref(), &global.set)?;
+        let store = Store::connect(store_settings(&settings)?)?;
+        Ok(Self { store, output: global.output, settings, shown, slug: global.company.clone() })
+    }
+
+    /// Warnings by default: an operator wants the answer. The setting `log`, once given, is followed.
+    pub(crate) fn log_to_stderr(&self) -> Result<(), Failure> {
+        let given = self.shown.iter().any(|shown| shown.key == "log" && shown.source != "default");
+        let directives = if given { self.settings.log.as_str() } else { "warn" };
+        let filter = EnvFilter::try_new(directives)
+            .map_err(|error| Failure::Usage(format!("the setting log cannot be read: {error}")))?;
+        // A second call in one process (tests) keeps the first subscriber.
+        let _set_before = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+        Ok(())
+    }
+
+    /// The company that the command is about.
+    pub(crate) async fn company(&self) -> Result<Company, Failure> {
+        let Some(slug) = self.slug.as_deref().or(self.settings.legacy_company.as_deref()) else {
+            return Err(Failure::Usage("which company? Name it: --company SLUG".to_owned()));
+        };
+        let company = self.store.company_by_slug(slug).await?;
+        company.ok_or_else(|| Failure::NotFound(format!("there is no company {slug}")))
+    }
+
+    /// The company of `--company`, if it was given: for what can be shown of all companies.
+    pub(crate) async fn company_if_named(&self) -> Result<Option<Company>, Failure> {
+        match self.slug {
+            Some(_) => self.company().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Refuses when no key can seal.
+    pub(crate) fn require_sealing_keys(&self) -> Result<(), Failure> {
+        self.settings.require_sealing_keys()?;
+        Ok(())
+    }
+
+    /// The database's address without its password, and where it comes from.
+    pub(crate) fn database(&self) -> String {
+        let shown = self.shown.iter().find(|shown| shown.key == "database_url");
+        shown.map_or_else(String::new, |url| format!("{} (database_url, from {})", url.value, url.source))
+    }
+}
+
+fn store_settings(settings: &Settings) -> Result<StoreSettings, Failure> {
+    let too_large = |key: &str| Failure::Usage(format!("{key} is too large"));
+    Ok(StoreSettings {
+        database_url: SecretString::from(settings.database_url.as_str()),
+        connections: CONNECTIONS_MAX,
+        lock_wait: Duration::from_millis(settings.worker_lock_wait_ms),
+        statement_timeout: Duration::from_millis(settings.statement_timeout_ms),
+        lease: Duration::from_millis(settings.lease_ms),
+        quarantine: Duration::from_millis(settings.quarantine_ms),
+        patience: Duration::from_millis(settings.patience_ms),
+        back_off_base: Duration::from_millis(settings.backoff_base_ms),
+        back_off_max: Duration::from_millis(settings.backoff_max_ms),
+        attempts_max: settings.attempts_max.try_into().map_err(|_| too_large("attempts_max"))?,
+        crashes_max: settings.crashes_max.try_into().map_err(|_| too_large("crashes_max"))?,
+        granularity_minutes: settings
+            .slot_granularity_minutes
+            .try_into()
+            .map_err(|_| too_large("slot_granularity_minutes"))?,
+        sealing_keys: settings.sealing_keys.as_ref().map_or_else(Vec::new, sealing_keys),
+    })
+}
+
+fn sealing_keys(ring: &KeyRing) -> Vec<(String, SecretString)> {
+    let entries = ring.written().expose_secret().split(',').filter_map(|entry| entry.trim().split_once(':'));
+    entries.map(|(id, encoded)| (id.to_owned(), SecretString::from(encoded))).collect()
+}

@@ -179,13 +179,11 @@ pub(crate) struct Entry<'a> {
 /// The entries with their distance from the first.
 pub(crate) fn entries(story: &[Told]) -> Vec<Entry<'_>> {
     let first = story.first().map(|told| told.at);
-    let entry = |told: &'_ Told| first.map_or(0, |first| milliseconds(told.at - first));
     story
         .iter()
         .map(|told| Entry {
             at: told.at,
-            #[expect(clippy::cast_precision_loss, reason = "milliseconds of years fit")]
-            after_seconds: entry(told) as f64 / 1_000.0,
+            after_seconds: first.map_or(0.0, |first| seconds(told.at - first)),
             what: &told.what,
             who: &told.who,
             detail: &told.detail,
@@ -196,8 +194,9 @@ pub(crate) fn entries(story: &[Told]) -> Vec<Entry<'_>> {
         .collect()
 }
 
-fn milliseconds(since: TimeDelta) -> i64 {
-    since.num_milliseconds()
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of years fit")]
+fn seconds(since: TimeDelta) -> f64 {
+    since.num_milliseconds() as f64 / 1_000.0
 }
 
 /// Time since the first entry, what, who, and a sentence; the first line says when that was.

@@ -64,7 +64,7 @@ pub enum Failure {
         tried: String,
     },
     /// The record answered with an error.
-    #[error("{}", chain(.0))]
+    #[error("{}", causes(.0))]
     Store(#[from] StoreError),
     /// The answer could not be written.
     #[error("the answer could not be written: {0}")]
@@ -124,7 +124,14 @@ impl Failure {
             Self::Store(StoreError::Away(cause)) => {
                 Self::OutOfReach { cause: causes(cause.as_ref()), tried: tried.to_owned() }
             }
-            other => other,
+            other @ (Self::Usage(_)
+            | Self::Settings(_)
+            | Self::File { .. }
+            | Self::NotFound(_)
+            | Self::Conflict(_)
+            | Self::OutOfReach { .. }
+            | Self::Store(_)
+            | Self::Output(_)) => other,
         }
     }
 }
@@ -143,10 +150,6 @@ impl From<AcceptError> for Failure {
             AcceptError::Store(error) => Self::Store(error),
         }
     }
-}
-
-fn chain(error: &StoreError) -> String {
-    causes(error)
 }
 
 /// An error and its causes, each once: many repeat their cause in their own text.

@@ -146,7 +146,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_renewal_that_hangs_is_lost_at_the_end() {
         let asked_at = Instant::now();
-        let lease = Lease::keep(asked_at, LENGTH, EVERY, || std::future::pending::<Result<bool, &str>>());
+        let lease = Lease::keep(asked_at, LENGTH, EVERY, std::future::pending::<Result<bool, &str>>);
         lease.lost().cancelled().await;
         let after = asked_at.elapsed();
         assert!(after >= LENGTH && after < LENGTH + AGAIN, "{after:?}");

@@ -136,7 +136,11 @@ impl Store {
     pub async fn claim_due(&self, limit: i64, worker: &str) -> Result<Vec<Claim>, StoreError> {
         let mut claims = Vec::new();
         for job in self.candidates(limit).await? {
-            claims.push(self.claim(job, worker).await?);
+            // One that fails must not drop those already granted: their leases would run out, a crash each.
+            match self.claim(job, worker).await {
+                Ok(claim) => claims.push(claim),
+                Err(error) => tracing::warn!(job = %job.job_id, %error, "not claimed; it stays due"),
+            }
         }
         Ok(claims)
     }

@@ -93,7 +93,11 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
         return is_public_v4(Ipv4Addr::new(w, x, y, z));
     }
     let global_unicast = a & 0xe000 == 0x2000;
-    let special = (a == 0x2001 && (b < 0x0200 || b == 0x0db8)) || a == 0x2002 || (a == 0x3fff && b < 0x1000);
+    let special = match a {
+        0x2001 => b < 0x0200 || b == 0x0db8,
+        0x3fff => b < 0x1000,
+        _ => a == 0x2002,
+    };
     global_unicast && !special
 }
 

@@ -174,7 +174,7 @@ impl Client {
             return Err(Failure::NotSent);
         }
         let answered = async {
-            let response = request.send().await.map_err(|error| failure::of_transport(&error))?;
+            let response = request.send().await.map_err(|error| failure::of_sending(&error))?;
             self.read(response).await
         };
         tokio::time::timeout_at(until.into(), answered).await.unwrap_or(Err(Failure::Ambiguous(Ambiguity::Timeout)))
@@ -201,7 +201,7 @@ impl Client {
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| failure::of_transport(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| failure::of_reading(&error))? {
             if body.len() + chunk.len() > self.0.body_max_bytes {
                 return Err(Failure::Ambiguous(Ambiguity::BadBody));
             }

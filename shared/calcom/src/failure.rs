@@ -251,16 +251,15 @@ pub(crate) fn message(body: &[u8]) -> Option<String> {
     own.or_else(|| value.get("message"))?.as_str().map(str::to_owned)
 }
 
-/// What an error of the HTTP client means.
-pub(crate) fn of_transport(error: &reqwest::Error) -> Failure {
+/// What an error before the head of an answer means.
+pub(crate) fn of_sending(error: &reqwest::Error) -> Failure {
     // `is_connect` is DNS, TCP and TLS, all before the first byte of the request; a builder error is before that.
-    if error.is_connect() || error.is_builder() {
-        Failure::NotSent
-    } else if error.is_timeout() {
-        Failure::Ambiguous(Ambiguity::Timeout)
-    } else {
-        Failure::Ambiguous(Ambiguity::Reset)
-    }
+    if error.is_connect() || error.is_builder() { Failure::NotSent } else { of_reading(error) }
+}
+
+/// What an error after the head of an answer means.
+pub(crate) fn of_reading(error: &reqwest::Error) -> Failure {
+    Failure::Ambiguous(if error.is_timeout() { Ambiguity::Timeout } else { Ambiguity::Reset })
 }
 
 /// Cal.com blocks for 60 s.

@@ -108,8 +108,9 @@ struct BookingBody {
     start: DateTime<Utc>,
     end: DateTime<Utc>,
     event_type_id: i64,
+    /// Read leniently: when the user is gone its id, or all of it, is the word "unknown".
     #[serde(default)]
-    hosts: Vec<HostBody>,
+    hosts: Value,
     created_at: DateTime<Utc>,
     #[serde(default)]
     metadata: Option<BTreeMap<String, Value>>,
@@ -117,13 +118,6 @@ struct BookingBody {
     rescheduled_to_uid: Option<String>,
     #[serde(default)]
     rescheduled_from_uid: Option<String>,
-}
-
-/// The id is the word "unknown" when the user is gone.
-#[derive(Deserialize)]
-struct HostBody {
-    #[serde(default)]
-    id: Value,
 }
 
 /// The booking of a 2xx. `None`: not the envelope, not a booking, or one that makes no sense; a recurring or seated
@@ -145,7 +139,7 @@ pub(crate) struct Page {
     pub(crate) more: bool,
 }
 
-/// A page of a list. `None`: not the envelope, or an entry that claims to bear our marker and cannot be read: passing
+/// A page of a list. `None`: not the envelope, or an entry that bears our marker and cannot be read: passing
 /// over it could hide a booking of ours. Other people's unreadable bookings are counted and left out.
 pub(crate) fn page(body: &[u8], markers: &MarkerKeys, company: i32) -> Option<Page> {
     let PageBody { status, data, pagination } = serde_json::from_slice(body).ok()?;
@@ -156,10 +150,11 @@ pub(crate) fn page(body: &[u8], markers: &MarkerKeys, company: i32) -> Option<Pa
     let mut bookings = Vec::with_capacity(data.len());
     let mut unreadable = 0;
     for entry in data {
-        let claims_ours = entry.get("metadata").and_then(|metadata| metadata.get(KEY_FIELD)).is_some();
+        let word = |field| entry.get("metadata")?.get(field)?.as_str();
+        let ours = word(KEY_FIELD).zip(word(MAC_FIELD)).and_then(|(key, mac)| markers.verify(company, key, mac));
         match BookingBody::deserialize(entry).ok().and_then(|body| body.into_booking(markers, company)) {
             Some(booking) => bookings.push(booking),
-            None if claims_ours => return None,
+            None if ours.is_some() => return None,
             None => unreadable += 1,
         }
     }
@@ -184,7 +179,7 @@ impl BookingBody {
             start: self.start,
             end: self.end,
             event_type_id: self.event_type_id,
-            host_id: self.hosts.first().and_then(|host| host.id.as_i64()),
+            host_id: self.hosts.get(0).and_then(|host| host.get("id")?.as_i64()),
             created_at: self.created_at,
             marker,
             uid: uid(self.uid)?,

@@ -44,7 +44,10 @@ pub enum Sight {
 pub fn resolve(asked: &Asked, sight: Sight, began: DateTime<Utc>, quarantine: TimeDelta) -> Outcome {
     match sight {
         Sight::Listed(bookings) => resolve_create(asked, bookings, began, quarantine),
-        Sight::Moved(booking) => Outcome::Applied(booking),
+        Sight::Moved(booking) if asked.kind == EffectKind::Reschedule && Some(booking.start) == asked.starts_at => {
+            Outcome::Applied(booking)
+        }
+        Sight::Moved(_) => Outcome::Review { why: "moved_elsewhere" },
         Sight::Target(None) => match asked.kind {
             EffectKind::Cancel => Outcome::Gone,
             EffectKind::Create | EffectKind::Reschedule => Outcome::Review { why: "booking_vanished" },
@@ -177,6 +180,19 @@ mod tests {
         );
         for seen in [vec![cancelled], vec![strange], vec![one, two]] {
             assert!(matches!(look(&asked(None, Past::Clean), seen, 1), Outcome::Review { .. }));
+        }
+    }
+
+    #[test]
+    fn only_a_reschedule_to_that_start_is_done_by_a_move() {
+        let moved = |start| Sight::Moved(booking("b", BookingStatus::Accepted, Some(1), start));
+        let mut ask = asked(None, Past::Ambiguous);
+        let strange = Outcome::Review { why: "moved_elsewhere" };
+        for kind in [EffectKind::Create, EffectKind::Cancel, EffectKind::Reschedule] {
+            ask.kind = kind;
+            assert_eq!(resolve(&ask, moved(9_000), at(1), DELTA), strange, "{kind:?}: somebody else's move");
+            let done = matches!(resolve(&ask, moved(5_000), at(1), DELTA), Outcome::Applied(_));
+            assert_eq!(done, kind == EffectKind::Reschedule, "{kind:?}");
         }
     }
 

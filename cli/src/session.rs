@@ -4,8 +4,7 @@
 
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-use settings::{KeyRing, Settings, Shown};
+use settings::{Settings, Shown};
 use store::{Company, Store, StoreSettings};
 use tracing_subscriber::EnvFilter;
 
@@ -28,7 +27,9 @@ impl Session {
     /// Reads the settings; connects only when the record is first asked.
     pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
         let (settings, shown) = Settings::load(global.config.as_deref(), &global.set)?;
-        let store = Store::connect(store_settings(&settings)?)?;
+        let lock_wait = Duration::from_millis(settings.worker_lock_wait_ms);
+        let database = StoreSettings::read(&settings, lock_wait, CONNECTIONS_MAX)?;
+        let store = Store::connect(database)?;
         Ok(Self { store, output: global.output, settings, shown, slug: global.company.clone() })
     }
 
@@ -71,31 +72,4 @@ impl Session {
         let shown = self.shown.iter().find(|shown| shown.key == "database_url");
         shown.map_or_else(String::new, |url| format!("{} (database_url, from {})", url.value, url.source))
     }
-}
-
-fn store_settings(settings: &Settings) -> Result<StoreSettings, Failure> {
-    let too_large = |key: &str| Failure::Usage(format!("{key} is too large"));
-    Ok(StoreSettings {
-        database_url: SecretString::from(settings.database_url.as_str()),
-        connections: CONNECTIONS_MAX,
-        lock_wait: Duration::from_millis(settings.worker_lock_wait_ms),
-        statement_timeout: Duration::from_millis(settings.statement_timeout_ms),
-        lease: Duration::from_millis(settings.lease_ms),
-        quarantine: Duration::from_millis(settings.quarantine_ms),
-        patience: Duration::from_millis(settings.patience_ms),
-        back_off_base: Duration::from_millis(settings.backoff_base_ms),
-        back_off_max: Duration::from_millis(settings.backoff_max_ms),
-        attempts_max: settings.attempts_max.try_into().map_err(|_| too_large("attempts_max"))?,
-        crashes_max: settings.crashes_max.try_into().map_err(|_| too_large("crashes_max"))?,
-        granularity_minutes: settings
-            .slot_granularity_minutes
-            .try_into()
-            .map_err(|_| too_large("slot_granularity_minutes"))?,
-        sealing_keys: settings.sealing_keys.as_ref().map_or_else(Vec::new, sealing_keys),
-    })
-}
-
-fn sealing_keys(ring: &KeyRing) -> Vec<(String, SecretString)> {
-    let entries = ring.written().expose_secret().split(',').filter_map(|entry| entry.trim().split_once(':'));
-    entries.map(|(id, encoded)| (id.to_owned(), SecretString::from(encoded))).collect()
 }

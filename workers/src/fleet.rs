@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use queue::{Crew, answer_the_bell, claim_directly, keep_clean};
+use queue::{Crew, QueueSettings, answer_the_bell, claim_directly, keep_clean};
 use settings::Settings;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -19,7 +19,7 @@ use crate::holds::expire_holds;
 use crate::perform::{Work, claim_due, perform};
 use crate::relay::relay;
 use crate::rescue::rescue;
-use crate::world::{World, queue_settings};
+use crate::world::World;
 
 /// The direct claimer asks so often.
 const CLAIM_EVERY: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     beside.spawn(relay(world.clone(), stop.clone()));
     beside.spawn(rescue(world.clone(), stop.clone()));
     beside.spawn(expire_holds(world.clone(), stop.clone()));
-    beside.spawn(keep_clean(queue_settings(&settings), stop.clone(), CLEAN_EVERY));
+    beside.spawn(keep_clean(QueueSettings::read(&settings), stop.clone(), CLEAN_EVERY));
 
     stop.cancelled().await;
     let drained = drain(&crew, &mut takers, Instant::now() + Duration::from_millis(settings.drain_ms)).await;
@@ -73,7 +73,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
 fn takers(world: &World, settings: &Settings, boot: String, crew: &Crew) -> JoinSet<()> {
     let mut takers = JoinSet::new();
     let answering = world.clone();
-    takers.spawn(answer_the_bell(queue_settings(settings), boot, crew.clone(), move |task| {
+    takers.spawn(answer_the_bell(QueueSettings::read(settings), boot, crew.clone(), move |task| {
         let world = answering.clone();
         async move { perform(&world, Work::Rung(task)).await }
     }));

@@ -10,16 +10,14 @@ use anyhow::Context;
 use calcom::{Client, ClientSettings, MarkerKeys};
 use chrono::TimeDelta;
 use queue::{Doorbell, QueueSettings};
-use secrecy::{ExposeSecret, SecretString};
-use settings::{KeyRing, Settings};
+use secrecy::SecretString;
+use settings::Settings;
 use store::{SecretKind, Store, StoreError, StoreSettings};
 
 use crate::bell::Bell;
 
 /// The longest answer of Cal.com that is read: 250 bookings of a page are well below a megabyte.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Missed heartbeats after which a worker's names are somebody else's.
-const MISSED_HEARTBEATS: u32 = 3;
 
 /// What every job can reach. Cheap to clone.
 #[derive(Clone)]
@@ -52,7 +50,10 @@ impl World {
     /// # Errors
     /// The sealing or marker keys are missing or cannot be used, or an address cannot be read.
     pub fn new(settings: &Settings, worker: &str) -> anyhow::Result<Self> {
-        let doorbell = Doorbell::new(&queue_settings(settings)).context("the queue's settings")?;
+        settings.require_sealing_keys()?;
+        let lock_wait = Duration::from_millis(settings.worker_lock_wait_ms);
+        let database = StoreSettings::read(settings, lock_wait, settings.database_connections)?;
+        let doorbell = Doorbell::new(&QueueSettings::read(settings)).context("the queue's settings")?;
         let calcom = Client::new(ClientSettings {
             base_url: settings.calcom_url.clone(),
             timeout: Duration::from_millis(settings.calcom_timeout_ms),
@@ -61,7 +62,7 @@ impl World {
             allow_insecure: settings.calcom_allow_insecure,
         });
         Ok(Self {
-            store: Store::connect(store_settings(settings)?).context("the database's settings")?,
+            store: Store::connect(database).context("the database's settings")?,
             bell: Bell::start(doorbell.clone()),
             doorbell,
             calcom: calcom.context("the settings of Cal.com")?,
@@ -85,42 +86,5 @@ impl World {
 /// # Errors
 /// The setting is missing, or an id is too long for a marker.
 pub fn marker_keys(settings: &Settings) -> anyhow::Result<MarkerKeys> {
-    MarkerKeys::new(written(settings.require_marker_keys()?)).context("marker_keys")
-}
-
-fn written(ring: &KeyRing) -> Vec<(String, SecretString)> {
-    let entries = ring.written().expose_secret().split(',');
-    let pairs = entries.filter_map(|entry| entry.trim().split_once(':'));
-    pairs.map(|(id, encoded)| (id.to_owned(), SecretString::from(encoded))).collect()
-}
-
-fn store_settings(settings: &Settings) -> anyhow::Result<StoreSettings> {
-    Ok(StoreSettings {
-        database_url: SecretString::from(settings.database_url.as_str()),
-        connections: settings.database_connections,
-        lock_wait: Duration::from_millis(settings.worker_lock_wait_ms),
-        statement_timeout: Duration::from_millis(settings.statement_timeout_ms),
-        lease: Duration::from_millis(settings.lease_ms),
-        quarantine: Duration::from_millis(settings.quarantine_ms),
-        patience: Duration::from_millis(settings.patience_ms),
-        back_off_base: Duration::from_millis(settings.backoff_base_ms),
-        back_off_max: Duration::from_millis(settings.backoff_max_ms),
-        attempts_max: i16::try_from(settings.attempts_max).context("attempts_max")?,
-        crashes_max: i16::try_from(settings.crashes_max).context("crashes_max")?,
-        granularity_minutes: u16::try_from(settings.slot_granularity_minutes).context("slot_granularity_minutes")?,
-        sealing_keys: written(settings.require_sealing_keys()?),
-    })
-}
-
-/// Must say the same as those of whoever rings.
-pub(crate) fn queue_settings(settings: &Settings) -> QueueSettings {
-    QueueSettings {
-        redis_url: settings.redis_url.clone(),
-        queue: settings.queue.clone(),
-        slots: settings.slots,
-        heartbeat: Duration::from_millis(settings.orphan_ms) / MISSED_HEARTBEATS,
-        missed_heartbeats: MISSED_HEARTBEATS,
-        poll: Duration::from_millis(250),
-        out_max: 1_000,
-    }
+    MarkerKeys::new(settings.require_marker_keys()?.pairs()).context("marker_keys")
 }

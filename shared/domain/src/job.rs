@@ -112,6 +112,8 @@ pub struct Scene<'a> {
     pub open: Option<OpenOp>,
     /// A sibling's lease runs until then.
     pub busy_until: Option<DateTime<Utc>>,
+    /// Cal.com wants the company's key to rest until then.
+    pub paused_until: Option<DateTime<Utc>>,
     /// When the appointment starts: nothing is created after.
     pub starts_at: DateTime<Utc>,
     /// The database's clock.
@@ -144,18 +146,19 @@ pub fn decide(scene: Scene<'_>) -> Decision {
     if let Some(until) = scene.busy_until {
         return Decision::Busy { until: Some(until) };
     }
+    let resting = scene.paused_until.map(|until| Decision::Busy { until: Some(until) });
     if let Some(op) = scene.open {
         return match (op.owned, op.next_look_at) {
             (true, until) => Decision::Busy { until },
             (false, Some(until)) if until > scene.now => Decision::Busy { until: Some(until) },
-            (false, _) => Decision::Resolve,
+            (false, _) => resting.unwrap_or(Decision::Resolve),
         };
     }
     match next_effect(scene.status, scene.segments) {
         Some(Effect { kind: EffectKind::Create | EffectKind::Reschedule, .. }) if scene.starts_at <= scene.now => {
             Decision::TooLate
         }
-        Some(effect) => Decision::Act(effect),
+        Some(effect) => resting.unwrap_or(Decision::Act(effect)),
         None => Decision::Agree { confirm: confirms(scene.status, scene.segments) },
     }
 }
@@ -176,7 +179,15 @@ mod tests {
     }
 
     fn scene(open: Option<OpenOp>, busy_until: Option<DateTime<Utc>>) -> Scene<'static> {
-        Scene { status: Status::Cancelled, segments: &[], open, busy_until, starts_at: at(1_000), now: at(10) }
+        Scene {
+            status: Status::Cancelled,
+            segments: &[],
+            open,
+            busy_until,
+            paused_until: None,
+            starts_at: at(1_000),
+            now: at(10),
+        }
     }
 
     #[test]
@@ -193,6 +204,14 @@ mod tests {
         for (scene, wanted) in table {
             assert_eq!(decide(scene), wanted, "{scene:?}");
         }
+    }
+
+    #[test]
+    fn a_resting_key_delays_requests_and_nothing_else() {
+        let resting = |open| Scene { paused_until: Some(at(60)), ..scene(open, None) };
+        let due = Some(OpenOp { owned: false, next_look_at: None });
+        assert_eq!(decide(resting(due)), Decision::Busy { until: Some(at(60)) });
+        assert_eq!(decide(resting(None)), Decision::Agree { confirm: false });
     }
 
     #[test]

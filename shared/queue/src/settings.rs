@@ -50,7 +50,28 @@ impl fmt::Debug for QueueSettings {
     }
 }
 
+/// After so many missed heartbeats a worker's names are somebody else's.
+const MISSED_HEARTBEATS: u32 = 3;
+/// What a lost ring costs.
+const POLL: Duration = Duration::from_millis(250);
+/// Names in Redis at a time.
+const OUT_MAX: usize = 1_000;
+
 impl QueueSettings {
+    /// What every process with these settings uses, whoever rings and whoever answers.
+    #[must_use]
+    pub fn read(settings: &settings::Settings) -> Self {
+        Self {
+            redis_url: settings.redis_url.clone(),
+            queue: settings.queue.clone(),
+            slots: settings.slots,
+            heartbeat: Duration::from_millis(settings.orphan_ms) / MISSED_HEARTBEATS,
+            missed_heartbeats: MISSED_HEARTBEATS,
+            poll: POLL,
+            out_max: OUT_MAX,
+        }
+    }
+
     /// Refuses what cannot work.
     pub(crate) fn check(&self) -> Result<(), QueueError> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';

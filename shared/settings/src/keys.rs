@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use secrecy::{SecretBox, SecretString};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
 use serde::{Deserialize, Deserializer};
 
 /// One key with the id by which what it made can be recognised after a rotation.
@@ -66,6 +66,14 @@ impl KeyRing {
     pub fn written(&self) -> &SecretString {
         &self.written
     }
+
+    /// Each key as the setting wrote it: its id and its base64 text.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(String, SecretString)> {
+        let entries = self.written.expose_secret().split(',');
+        let pairs = entries.filter_map(|entry| entry.trim().split_once(':'));
+        pairs.map(|(id, encoded)| (id.to_owned(), SecretString::from(encoded))).collect()
+    }
 }
 
 impl fmt::Debug for Key {
@@ -88,7 +96,6 @@ impl<'de> Deserialize<'de> for KeyRing {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
 
     use super::*;
 

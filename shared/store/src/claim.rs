@@ -5,13 +5,14 @@ use crate::error::StoreError;
 use crate::ledger::{Attempt, finish, interval, record, wake};
 use crate::promise::{Locked, span};
 use crate::release::release;
+use crate::scene::{FoundOp, Waiting, attendee, history, open_op, waiting};
 use crate::{JobRef, Store};
 use chrono::{DateTime, Utc};
 use domain::answer::BookingUid;
 use domain::appointment::Learnt;
 use domain::effect::{Effect, EffectKind, Segment};
-use domain::id::{AppointmentId, CustomerId, JobId, OpId};
-use domain::job::{Decision, Kind, OpenOp, Scene, State, decide};
+use domain::id::{AppointmentId, CustomerId, OpId};
+use domain::job::{Decision, Kind, Scene, State, decide};
 use domain::outcome::Past;
 use domain::resolve::Asked;
 use sqlx::PgConnection;
@@ -99,27 +100,6 @@ pub enum Claim {
     Gone,
 }
 
-struct Waiting {
-    job: JobRef,
-    kind: Kind,
-    fence: i64,
-    expected_version: Option<i32>,
-    busy_until: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-}
-
-struct FoundOp {
-    op_id: OpId,
-    kind: EffectKind,
-    segment_no: i16,
-    sent_at: DateTime<Utc>,
-    starts_at: Option<DateTime<Utc>>,
-    event_type_id: Option<i64>,
-    target: Option<BookingUid>,
-    answered: Option<u16>,
-    open: OpenOp,
-}
-
 impl Store {
     /// Claims one job. A `customer` job is claimed, done and settled in this one transaction.
     ///
@@ -171,6 +151,7 @@ impl Store {
             segments: &segments,
             open: op.as_ref().map(|o| o.open),
             busy_until: waiting.busy_until,
+            paused_until: waiting.paused_until,
             starts_at: locked.starts_at,
             now: waiting.now,
         };
@@ -342,103 +323,6 @@ impl Store {
     }
 }
 
-fn find(segments: &[Segment], no: i16) -> Result<&Segment, StoreError> {
-    segments.iter().find(|g| g.no == no).ok_or(StoreError::Broken { what: "an op has no segment" })
-}
-
-async fn waiting(conn: &mut PgConnection, job: JobRef, kind: Kind) -> Result<Option<Waiting>, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT j.state, j.fence, j.expected_version, j.run_at <= clock_timestamp() AS "due!",
-                  clock_timestamp() AS "now!",
-                  (SELECT max(r.lease_until) FROM job r WHERE r.company_id = j.company_id AND r.subject = j.subject
-                     AND r.state = 'running') AS busy_until
-           FROM job j WHERE j.company_id = $1 AND j.job_id = $2"#,
-        job.company_id,
-        job.job_id.0
-    )
-    .fetch_one(conn)
-    .await?;
-    let waits = State::parse(&row.state).is_some_and(State::waits);
-    Ok((waits && row.due).then_some(Waiting {
-        job,
-        kind,
-        fence: row.fence,
-        expected_version: row.expected_version,
-        busy_until: row.busy_until,
-        now: row.now,
-    }))
-}
-
-async fn open_op(conn: &mut PgConnection, locked: &Locked) -> Result<Option<FoundOp>, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT o.op_id, o.kind, o.segment_no, o.sent_at, o.starts_at, o.event_type_id, o.target_uid,
-                  o.answered_status, o.next_look_at,
-                  COALESCE((SELECT h.fence = o.fence FROM job h
-                            WHERE h.company_id = o.company_id AND h.job_id = o.job_id), false) AS "owned!"
-           FROM calcom_op o
-           WHERE o.company_id = $1 AND o.appointment_id = $2 AND o.state IN ('sent', 'unknown')"#,
-        locked.company_id,
-        locked.appointment_id.0
-    )
-    .fetch_optional(conn)
-    .await?;
-    row.map(|r| {
-        Ok(FoundOp {
-            op_id: OpId(r.op_id),
-            kind: EffectKind::parse(&r.kind).ok_or(StoreError::Broken { what: "an op has an unknown kind" })?,
-            segment_no: r.segment_no,
-            sent_at: r.sent_at,
-            starts_at: r.starts_at,
-            event_type_id: r.event_type_id,
-            target: r.target_uid.map(BookingUid::from),
-            answered: r.answered_status.and_then(|s| u16::try_from(s).ok()),
-            open: OpenOp { owned: r.owned, next_look_at: r.next_look_at },
-        })
-    })
-    .transpose()
-}
-
-/// What the other ops of a segment tell: was any outcome unclear, and which bookings they have accounted for.
-async fn history(
-    conn: &mut PgConnection,
-    locked: &Locked,
-    segment_no: i16,
-    but: OpId,
-) -> Result<(Past, Vec<BookingUid>), StoreError> {
-    let rows = sqlx::query!(
-        "SELECT state, looks, uid FROM calcom_op
-         WHERE company_id = $1 AND appointment_id = $2 AND segment_no = $3 AND op_id <> $4",
-        locked.company_id,
-        locked.appointment_id.0,
-        segment_no,
-        but.0
-    )
-    .fetch_all(conn)
-    .await?;
-    let ambiguous = rows.iter().any(|r| r.looks > 0);
-    let accounted = rows.into_iter().filter_map(|r| r.uid.map(BookingUid::from)).collect();
-    Ok((if ambiguous { Past::Ambiguous } else { Past::Clean }, accounted))
-}
-
-async fn attendee(conn: &mut PgConnection, locked: &Locked) -> Result<Attendee, StoreError> {
-    let row = sqlx::query!(
-        "SELECT given_name, given_email, given_phone, time_zone, language, customer_id FROM appointment
-         WHERE company_id = $1 AND appointment_id = $2",
-        locked.company_id,
-        locked.appointment_id.0
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(Attendee {
-        name: row.given_name,
-        email: row.given_email,
-        phone_e164: row.given_phone,
-        time_zone: row.time_zone,
-        language: row.language,
-        customer_id: CustomerId(row.customer_id),
-    })
-}
-
 /// Busy writes only `run_at`, and makes the row ringable again; never floor, fence or attempt.
 async fn wait_until(
     conn: &mut PgConnection,
@@ -506,21 +390,6 @@ async fn end_at_claim(
     Ok(Claim::Ended { state, expected: waiting.expected_version, found, ring })
 }
 
-impl Store {
-    /// Due for a second, not running anywhere, unlocked reading: a claim decides.
-    async fn candidates(&self, limit: i64) -> Result<Vec<JobRef>, StoreError> {
-        let rows = sqlx::query!(
-            r#"SELECT DISTINCT ON (c.company_id, c.subject) c.company_id AS "company_id!", c.job_id AS "job_id!" FROM (
-                 SELECT company_id, subject, job_id FROM job
-                 WHERE state IN ('available', 'retryable') AND run_at <= clock_timestamp() - interval '1 second'
-                 ORDER BY run_at LIMIT 10 * $1::bigint) c
-               WHERE NOT EXISTS (SELECT FROM job r WHERE r.company_id = c.company_id AND r.subject = c.subject
-                                   AND r.state = 'running')
-               LIMIT $1::bigint"#,
-            limit
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows.into_iter().map(|r| JobRef { company_id: r.company_id, job_id: JobId(r.job_id) }).collect())
-    }
+fn find(segments: &[Segment], no: i16) -> Result<&Segment, StoreError> {
+    segments.iter().find(|g| g.no == no).ok_or(StoreError::Broken { what: "an op has no segment" })
 }

@@ -1,10 +1,27 @@
-//! What is due: the relay's rows and the holds that have run out. Loops, not jobs; harmless when doubled.
+//! What is due: the direct claimer's candidates, the relay's rows, the holds that have run out. Loops, not jobs; harmless when doubled.
 
 use crate::error::StoreError;
 use crate::{JobRef, Store};
 use domain::id::JobId;
 
 impl Store {
+    /// Due for a second, not running anywhere, unlocked reading: a claim decides.
+    pub(crate) async fn candidates(&self, limit: i64) -> Result<Vec<JobRef>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT DISTINCT ON (c.company_id, c.subject) c.company_id AS "company_id!", c.job_id AS "job_id!" FROM (
+                 SELECT company_id, subject, job_id FROM job
+                 WHERE state IN ('available', 'retryable') AND run_at <= clock_timestamp() - interval '1 second'
+                 ORDER BY run_at LIMIT 10 * $1::bigint) c
+               WHERE NOT EXISTS (SELECT FROM job r WHERE r.company_id = c.company_id AND r.subject = c.subject
+                                   AND r.state = 'running')
+               LIMIT $1::bigint"#,
+            limit
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|r| JobRef { company_id: r.company_id, job_id: JobId(r.job_id) }).collect())
+    }
+
     /// Takes what is due and has not been rung for within 10 s, oldest first, at most `cap`. One process of the fleet
     /// at a time; the others get nothing. Never waits while it holds rows.
     ///

@@ -19,6 +19,7 @@ mod ledger;
 mod promise;
 mod release;
 mod request;
+mod scene;
 mod secret;
 mod settle;
 mod timeline;
@@ -42,6 +43,7 @@ use backon::{ExponentialBuilder, Retryable};
 use domain::id::JobId;
 use secrecy::{ExposeSecret, SecretString};
 use secret::SealingKey;
+use settings::{KeyRing, Settings};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 use std::fmt;
@@ -95,6 +97,33 @@ pub struct StoreSettings {
     pub granularity_minutes: u16,
     /// Key id and base64 of 32 bytes; the first seals, all open.
     pub sealing_keys: Vec<(String, SecretString)>,
+}
+
+impl StoreSettings {
+    /// What a process with these settings needs; `lock_wait` and `connections` differ by what it is. A process that
+    /// seals or opens secrets asks for the sealing keys first.
+    ///
+    /// # Errors
+    /// `Broken`: a number is too large for its column.
+    pub fn read(settings: &Settings, lock_wait: Duration, connections: u32) -> Result<Self, StoreError> {
+        let small = |number: u32, what| i16::try_from(number).map_err(|_| StoreError::Broken { what });
+        Ok(Self {
+            database_url: SecretString::from(settings.database_url.as_str()),
+            connections,
+            lock_wait,
+            statement_timeout: Duration::from_millis(settings.statement_timeout_ms),
+            lease: Duration::from_millis(settings.lease_ms),
+            quarantine: Duration::from_millis(settings.quarantine_ms),
+            patience: Duration::from_millis(settings.patience_ms),
+            back_off_base: Duration::from_millis(settings.backoff_base_ms),
+            back_off_max: Duration::from_millis(settings.backoff_max_ms),
+            attempts_max: small(settings.attempts_max, "attempts_max is too large: at most 32767")?,
+            crashes_max: small(settings.crashes_max, "crashes_max is too large: at most 32767")?,
+            granularity_minutes: u16::try_from(settings.slot_granularity_minutes)
+                .map_err(|_| StoreError::Broken { what: "slot_granularity_minutes is too large: at most 65535" })?,
+            sealing_keys: settings.sealing_keys.as_ref().map(KeyRing::pairs).unwrap_or_default(),
+        })
+    }
 }
 
 /// The record. Cheap to clone: all clones share one pool.

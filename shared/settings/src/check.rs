@@ -50,6 +50,12 @@ pub(crate) fn check(settings: &Settings, shown: &[Shown]) -> Result<(), Settings
             "make calcom_timeout_ms shorter than lease_ms",
         ),
         (
+            settings.worker_lock_wait_ms >= settings.lease_ms,
+            ["worker_lock_wait_ms", "lease_ms"],
+            "a claim could wait for a lock until its lease is over",
+            "make worker_lock_wait_ms shorter than lease_ms",
+        ),
+        (
             settings.renewal_ms.saturating_mul(2) >= settings.lease_ms,
             ["renewal_ms", "lease_ms"],
             "one late renewal would lose the lease",

@@ -100,8 +100,8 @@ settings! {
     voice_wait_ms: u64 = Some("4000"), Plain;
     /// The API waits this many milliseconds for a row lock.
     api_lock_wait_ms: u64 = Some("2000"), Plain;
-    /// A worker waits this many milliseconds for a row lock.
-    worker_lock_wait_ms: u64 = Some("10000"), Plain;
+    /// A worker waits this many milliseconds for a row lock: less than a lease, or nothing of it is left to act in.
+    worker_lock_wait_ms: u64 = Some("2000"), Plain;
     /// A held slot is free again after this many seconds.
     hold_ttl_seconds: u64 = Some("120"), Plain;
     /// The grid of offered starts, in minutes.

@@ -116,6 +116,7 @@ fn contradictions_name_both_settings_and_the_remedy() {
     for (set, both, remedy) in [
         (&[("calcom_timeout_ms", "9500"), ("lease_ms", "9500")][..], ["calcom_timeout_ms", "lease_ms"], "shorter"),
         (&[("renewal_ms", "5000")][..], ["renewal_ms", "lease_ms"], "half"),
+        (&[("worker_lock_wait_ms", "10000")], ["worker_lock_wait_ms", "lease_ms"], "shorter"),
         (&[("quarantine_ms", "8000")][..], ["quarantine_ms", "calcom_timeout_ms"], "longer"),
         (&[("drain_ms", "10999")][..], ["drain_ms", "calcom_timeout_ms"], "at least"),
         (&[("calcom_timeout_ms", "100"), ("drain_ms", "3099")][..], ["drain_ms", "calcom_timeout_ms"], "at least"),
@@ -138,7 +139,14 @@ fn the_border_of_each_contradiction_starts() {
         &[("quarantine_ms", "8001")],
         &[("drain_ms", "11000")],
         &[("drain_ms", "14999")],
-        &[("calcom_timeout_ms", "1000"), ("lease_ms", "2000"), ("renewal_ms", "500"), ("quarantine_ms", "3000")],
+        &[("worker_lock_wait_ms", "9999")],
+        &[
+            ("worker_lock_wait_ms", "1000"),
+            ("calcom_timeout_ms", "1000"),
+            ("lease_ms", "2000"),
+            ("renewal_ms", "500"),
+            ("quarantine_ms", "3000"),
+        ],
         &[("calcom_url", "http://127.0.0.1:1/v2"), ("calcom_allow_insecure", "true")],
     ] {
         flags(set).unwrap();

@@ -193,13 +193,12 @@ impl World {
         root
     }
 
-    /// What Cal.com's confirmation would make of it, a little later.
+    /// What Cal.com's confirmation would make of it, as soon as it is requested.
     async fn confirm(&self) {
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        sqlx::query("UPDATE appointment SET status = 'scheduled' WHERE status = 'requested'")
-            .execute(&self.pool)
-            .await
-            .unwrap();
+        let confirm = "UPDATE appointment SET status = 'scheduled' WHERE status = 'requested'";
+        while sqlx::query(confirm).execute(&self.pool).await.unwrap().rows_affected() == 0 {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -309,6 +308,7 @@ async fn a_key_is_one_wish_and_a_wait_sees_the_confirmation() {
     let other = world.post("/v1/appointments", &wish(2, NINE, LENA), &key).await;
     assert_eq!((other.status, &other.body["type"]), (StatusCode::UNPROCESSABLE_ENTITY, &problem("key_reused")));
 
+    world.confirm().await;
     let began = Instant::now();
     let asked = wish(2, NINE, PAUL);
     let waits = [("prefer", "wait=8")];

@@ -71,7 +71,7 @@ async fn a_host_that_takes_no_connection_was_sent_nothing() {
 #[tokio::test]
 async fn silence_ends_at_the_timeout_and_at_the_deadline() {
     let (url, requests) = on_the_wire(|stream| async move {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        std::future::pending::<()>().await;
         drop(stream);
     })
     .await;
@@ -126,7 +126,7 @@ async fn an_answer_that_is_cut_leaves_it_unknown() {
     }
     let (url, _) = on_the_wire(|mut stream| async move {
         write(&mut stream, "HTTP/1.1 201 Created\r\ncontent-length: 4000\r\n\r\n{\"status\":").await;
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        std::future::pending::<()>().await;
     })
     .await;
     assert_eq!(create(&quick(url)).await, unknown(Ambiguity::Timeout), "a body that never ends");

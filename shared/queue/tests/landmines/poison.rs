@@ -1,8 +1,6 @@
 //! What cannot be read: apalis takes it for an error of the backend. The worker that takes it dies, its batch comes back
 //! after the orphan time, and kills the next one.
 
-use std::time::Duration;
-
 use redis::AsyncCommands;
 
 use crate::{rig::Rig, server::wait_until};
@@ -28,8 +26,10 @@ async fn a_payload_that_is_no_json_and_an_id_without_data_kill_one_worker_each_a
     assert!(!redis.hexists::<_, _, bool>("jobs:data", bad).await.unwrap(), "and leaves nothing behind");
     assert!(!redis.exists::<_, bool>(format!("jobs:meta:{bad}")).await.unwrap());
 
-    // Beyond the orphan time it has not come back.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    // Beyond the orphan time, by the survivor's own heartbeats, it has not come back.
+    let beat = async || rig.redis.ask::<i64>(&format!("ZSCORE jobs:workers {survivor}")).await;
+    let seen = beat().await;
+    wait_until("heartbeats beyond the orphan time", async || beat().await >= seen + 5).await;
     rig.done_through_the_bell(10).await;
     assert_eq!(rig.redis.worker().await, survivor);
     rig.finish(vec![worker]).await;

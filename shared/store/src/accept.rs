@@ -5,14 +5,15 @@
 //! is decided on is read in a statement after the lock.
 
 use crate::command::{AcceptError, Accepted, BookingCommand, Decision, How, answer};
-use crate::diary::{alternatives, occupied};
+use crate::diary::occupied;
 use crate::enqueue::{Enqueued, enqueue};
 use crate::error::StoreError;
+use crate::place::{Place, qualified, read_place};
 use crate::request::{Earlier, Opened, Request};
 use crate::{JobRef, Store};
-use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::appointment::Status;
-use domain::hours::{Hours, Offer, Opening};
+use domain::hours::Offer;
 use domain::id::{AppointmentId, CustomerId, JobId, Lineage, SlotId};
 use domain::job::{Kind, State};
 use domain::phone::{Identity, Phone};
@@ -21,8 +22,6 @@ use domain::slot::TimeRange;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// Cal.com usually lets go of a time within this, seconds.
-const BEING_RELEASED_SECONDS: u32 = 5;
 /// The ids of everything a booking makes, kept across retries.
 struct Ids {
     appointment: AppointmentId,
@@ -45,18 +44,6 @@ impl Ids {
             facts: JobId(id()),
         }
     }
-}
-
-/// The catalog and the clock, read after the staff's locks.
-struct Place {
-    hours: Hours,
-    minutes: u16,
-    minimum_minutes: u16,
-    now: DateTime<Utc>,
-    /// For a lost COMMIT.
-    xid: String,
-    /// Who may do it, by id, and with which event type.
-    hosts: Vec<(i32, i64)>,
 }
 
 impl Store {
@@ -86,7 +73,7 @@ impl Store {
                 }
             }
         }
-        let (qualified, wanted) = match candidates(&mut tx, command).await? {
+        let (qualified, wanted) = match qualified(&mut tx, command).await? {
             Ok(staff) => staff,
             Err(refusal) => return Ok(Err(AcceptError::Refused(refusal))),
         };
@@ -108,8 +95,8 @@ impl Store {
         if let Some(no) = no {
             let offers = match no {
                 No::Past => vec![],
-                No::Soon | No::Closed | No::Taken | No::BeingReleased => {
-                    self.offers(&mut tx, command, &place, qualified).await?
+                No::Soon | No::Closed | No::Taken | No::BeingReleased { .. } => {
+                    self.offers(&mut tx, command, &place, qualified, command.starts_at).await?
                 }
             };
             return Ok(Err(AcceptError::Refused(no.with(offers, place.minimum_minutes))));
@@ -147,22 +134,8 @@ impl Store {
                 return Ok(None);
             }
         }
-        let leaves = occupied.iter().any(|o| o.being_released);
-        Ok(Some(if leaves { No::BeingReleased } else { No::Taken }))
-    }
-
-    /// What is free instead, in this transaction, under its locks; the wished member of staff first.
-    async fn offers(
-        &self,
-        conn: &mut PgConnection,
-        command: &BookingCommand,
-        place: &Place,
-        mut staff: Vec<i32>,
-    ) -> Result<Vec<Offer>, StoreError> {
-        staff.sort_by_key(|&id| (Some(id) != command.staff_id, id));
-        let from = command.starts_at.max(place.now + TimeDelta::minutes(place.minimum_minutes.into()));
-        let (minutes, grid) = (place.minutes, self.settings.granularity_minutes);
-        alternatives(conn, command.company_id, &place.hours, &staff, from, minutes, grid).await
+        let soonest = occupied.iter().filter_map(|o| o.free_in_seconds).min();
+        Ok(Some(soonest.map_or(No::Taken, |seconds| No::BeingReleased { seconds })))
     }
 }
 
@@ -173,7 +146,7 @@ enum No {
     Soon,
     Closed,
     Taken,
-    BeingReleased,
+    BeingReleased { seconds: u32 },
 }
 
 impl No {
@@ -183,7 +156,7 @@ impl No {
             Self::Soon => Refusal::TooSoon { minimum_minutes, alternatives },
             Self::Closed => Refusal::OutsideHours { alternatives },
             Self::Taken => Refusal::Taken { alternatives },
-            Self::BeingReleased => Refusal::BeingReleased { seconds: BEING_RELEASED_SECONDS, alternatives },
+            Self::BeingReleased { seconds } => Refusal::BeingReleased { seconds, alternatives },
         }
     }
 }
@@ -235,32 +208,6 @@ pub(crate) fn read_status(word: &str) -> Result<Status, StoreError> {
     Status::parse(word).ok_or(StoreError::Broken { what: "an appointment has an unknown status" })
 }
 
-/// All who do this service at this branch, and those of them who are wanted; both by id.
-async fn candidates(
-    conn: &mut PgConnection,
-    command: &BookingCommand,
-) -> Result<Result<(Vec<i32>, Vec<i32>), Refusal>, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT EXISTS (SELECT FROM branch
-                          WHERE company_id = $1 AND branch_id = $2 AND retired_at IS NULL) AS "branch_exists!",
-                  ARRAY(SELECT e.staff_id FROM event_type e JOIN staff f USING (company_id, staff_id)
-                        WHERE e.company_id = $1 AND e.branch_id = $2 AND e.service_id = $3 AND f.retired_at IS NULL
-                        ORDER BY e.staff_id) AS "staff!""#,
-        command.company_id,
-        command.branch_id,
-        command.service_id
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(match command.staff_id {
-        _ if !row.branch_exists => Err(Refusal::UnknownBranch),
-        _ if row.staff.is_empty() => Err(Refusal::UnknownService),
-        None => Ok((row.staff.clone(), row.staff)),
-        Some(staff_id) if row.staff.contains(&staff_id) => Ok((row.staff, vec![staff_id])),
-        Some(_) => Err(Refusal::UnknownStaff),
-    })
-}
-
 /// In a statement of its own, sorted: whoever waits here reads what the one before committed.
 async fn lock_staff(conn: &mut PgConnection, company_id: i32, staff: &[i32]) -> Result<(), StoreError> {
     let locked = sqlx::query_scalar!(
@@ -309,54 +256,6 @@ async fn attach_customer(
         }
     };
     Ok(CustomerId(id))
-}
-
-/// The catalog as it is under the staff's locks, and the time. `None`: the service is gone meanwhile.
-async fn read_place(
-    conn: &mut PgConnection,
-    command: &BookingCommand,
-    staff: &[i32],
-) -> Result<Option<Place>, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT b.time_zone, v.duration_minutes, v.minimum_notice_minutes, clock_timestamp() AS "now!",
-                  pg_current_xact_id()::text AS "xid!",
-                  ARRAY(SELECT weekday FROM branch_opening o WHERE o.company_id = $1 AND o.branch_id = $2
-                        ORDER BY weekday, opens) AS "weekdays!",
-                  ARRAY(SELECT opens FROM branch_opening o WHERE o.company_id = $1 AND o.branch_id = $2
-                        ORDER BY weekday, opens) AS "opens!: Vec<NaiveTime>",
-                  ARRAY(SELECT closes FROM branch_opening o WHERE o.company_id = $1 AND o.branch_id = $2
-                        ORDER BY weekday, opens) AS "closes!: Vec<NaiveTime>",
-                  ARRAY(SELECT staff_id FROM event_type e WHERE e.company_id = $1 AND e.branch_id = $2
-                          AND e.service_id = $3 AND e.staff_id = ANY($4) ORDER BY staff_id) AS "staff!",
-                  ARRAY(SELECT event_type_id FROM event_type e WHERE e.company_id = $1 AND e.branch_id = $2
-                          AND e.service_id = $3 AND e.staff_id = ANY($4) ORDER BY staff_id) AS "event_types!"
-           FROM branch b JOIN service v USING (company_id)
-           WHERE b.company_id = $1 AND b.branch_id = $2 AND v.service_id = $3
-             AND b.retired_at IS NULL AND v.retired_at IS NULL"#,
-        command.company_id,
-        command.branch_id,
-        command.service_id,
-        staff
-    )
-    .fetch_optional(conn)
-    .await?;
-    let Some(row) = row.filter(|r| !r.staff.is_empty()) else { return Ok(None) };
-    let openings = row.weekdays.iter().zip(row.opens).zip(row.closes).map(|((&day, opens), closes)| {
-        let weekday = u8::try_from(day).map_err(|_| StoreError::Broken { what: "a weekday is none" })?;
-        Ok(Opening { weekday, opens, closes })
-    });
-    let short = |minutes: i32| u16::try_from(minutes).map_err(|_| StoreError::Broken { what: "a length is none" });
-    Ok(Some(Place {
-        hours: Hours {
-            time_zone: row.time_zone.parse().map_err(|_| StoreError::Broken { what: "a time zone is unknown" })?,
-            openings: openings.collect::<Result<_, StoreError>>()?,
-        },
-        minutes: short(row.duration_minutes)?,
-        minimum_minutes: short(row.minimum_notice_minutes)?,
-        now: row.now,
-        xid: row.xid,
-        hosts: row.staff.into_iter().zip(row.event_types).collect(),
-    }))
 }
 
 /// Does the customer have the same service at the same time already? His row is locked.

@@ -1,21 +1,22 @@
 //! Claim: lock what the job is about, re-read it, decide, take the job by compare-and-set, and write the intent of the
 //! effect; one transaction. A claim is an answer, not a boolean.
 
+use crate::due::Due;
 use crate::error::StoreError;
 use crate::ledger::{Attempt, finish, interval, record, wake};
-use crate::promise::{Locked, span};
+use crate::promise::span;
 use crate::release::release;
-use crate::scene::{FoundOp, Waiting, attendee, history, open_op, waiting};
+use crate::scene::{Found, FoundOp, Subject, Waiting};
 use crate::{JobRef, Store};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::answer::BookingUid;
 use domain::appointment::Learnt;
-use domain::effect::{Effect, EffectKind, Segment};
+use domain::effect::{Effect, EffectKind};
 use domain::id::{AppointmentId, CustomerId, OpId};
 use domain::job::{Decision, Kind, Scene, State, decide};
 use domain::outcome::Past;
 use domain::resolve::Asked;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 /// Authorised to act, or to look.
@@ -109,14 +110,25 @@ impl Store {
         self.retrying("claim", || self.claim_once(job, worker)).await
     }
 
-    /// Claims what has been due for a second, one job an appointment, at most `limit`: the way that needs no Redis.
+    /// Claims what has been due for a second, one job an appointment, at most `limit`: the way that needs no Redis. All
+    /// of them in one transaction, without waiting for anybody's lock.
     ///
     /// # Errors
     /// As [`Store::claim`].
     pub async fn claim_due(&self, limit: i64, worker: &str) -> Result<Vec<Claim>, StoreError> {
-        let mut claims = Vec::new();
-        for job in self.candidates(limit).await? {
-            // One that fails must not drop those already granted: their leases would run out, a crash each.
+        let due = self.due(limit).await?;
+        let (customers, others): (Vec<Due>, Vec<Due>) = due.into_iter().partition(|d| d.kind == Kind::Customer);
+        let mut one_by_one = customers;
+        let mut claims = match self.claim_batch(&others, worker).await {
+            Ok(claims) => claims,
+            // One that fails must not stop the others; what was claimed is rolled back, no lease runs.
+            Err(error) => {
+                tracing::warn!(%error, jobs = others.len(), "a batch was not claimed; now one by one");
+                one_by_one.extend(others);
+                Vec::new()
+            }
+        };
+        for Due { job, .. } in one_by_one {
             match self.claim(job, worker).await {
                 Ok(claim) => claims.push(claim),
                 Err(error) => tracing::warn!(job = %job.job_id, %error, "not claimed; it stays due"),
@@ -125,59 +137,71 @@ impl Store {
         Ok(claims)
     }
 
-    async fn claim_once(&self, job: JobRef, worker: &str) -> Result<Claim, StoreError> {
-        let about = sqlx::query!(
-            "SELECT appointment_id, kind FROM job WHERE company_id = $1 AND job_id = $2",
-            job.company_id,
-            job.job_id.0
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        let Some((appointment_id, kind)) = about.and_then(|r| Some((r.appointment_id?, Kind::parse(&r.kind)?))) else {
-            return Ok(Claim::Gone);
-        };
-        if kind == Kind::Customer {
-            return self.merge_customer(job, AppointmentId(appointment_id), worker).await;
+    async fn claim_batch(&self, due: &[Due], worker: &str) -> Result<Vec<Claim>, StoreError> {
+        if due.is_empty() {
+            return Ok(Vec::new());
         }
         let mut tx = self.pool.begin().await?;
-        let Some(mut locked) = Locked::wait_for(&mut tx, job.company_id, AppointmentId(appointment_id)).await? else {
-            return Err(StoreError::Broken { what: "a job has no appointment" });
-        };
-        let Some(waiting) = waiting(&mut tx, job, kind).await? else { return Ok(Claim::Gone) };
-        let segments = locked.segments(&mut tx).await?;
-        let op = open_op(&mut tx, &locked).await?;
-        let scene = Scene {
-            status: locked.status,
-            segments: &segments,
-            open: op.as_ref().map(|o| o.open),
-            busy_until: waiting.busy_until,
-            paused_until: waiting.paused_until,
-            starts_at: locked.starts_at,
-            now: waiting.now,
-        };
-        let claim = match (decide(scene), op) {
-            (Decision::Busy { until }, _) => {
-                if !wait_until(&mut tx, &waiting, until).await? {
-                    return Ok(Claim::Gone);
-                }
-                Claim::Busy { until }
-            }
-            (Decision::Resolve, Some(op)) => self.take_over(&mut tx, &locked, &waiting, &segments, op, worker).await?,
-            (Decision::Act(effect), None) => self.intend(&mut tx, &locked, &waiting, &segments, effect, worker).await?,
-            (Decision::Agree { .. }, None) => nothing_to_do(&mut tx, &mut locked, &waiting, worker).await?,
-            (Decision::TooLate, None) => too_late(&mut tx, &locked, &waiting, &segments, worker).await?,
-            (Decision::Resolve, None) | (_, Some(_)) => {
-                return Err(StoreError::Broken { what: "a claim decided against what it read" });
-            }
-        };
-        match tx.commit().await {
-            Ok(()) => Ok(claim),
-            // The reply to COMMIT may be lost: ask, never claim blindly again.
-            Err(lost) => match claim {
-                Claim::Granted(claimed) if self.holds(&claimed).await? => Ok(Claim::Granted(claimed)),
-                Claim::Granted(_) | Claim::Ended { .. } | Claim::Busy { .. } | Claim::Gone => Err(lost.into()),
-            },
+        let mut claims = Vec::new();
+        for subject in Subject::free(&mut tx, due).await? {
+            claims.push(self.decide(&mut tx, subject, worker).await?);
         }
+        self.commit_claims(tx, claims).await
+    }
+
+    async fn claim_once(&self, job: JobRef, worker: &str) -> Result<Claim, StoreError> {
+        let mut tx = self.pool.begin().await?;
+        let Some(subject) = Subject::of(&mut tx, job).await? else {
+            drop(tx);
+            return self.merge_customer(job, worker).await;
+        };
+        let claim = self.decide(&mut tx, subject, worker).await?;
+        if matches!(claim, Claim::Gone) {
+            return Ok(claim);
+        }
+        Ok(self.commit_claims(tx, vec![claim]).await?.pop().unwrap_or(Claim::Gone))
+    }
+
+    /// Reads what the job is about, under its lock, and does what the domain decides.
+    async fn decide(&self, conn: &mut PgConnection, subject: Subject, worker: &str) -> Result<Claim, StoreError> {
+        let Some(found) = Found::read(conn, &subject).await? else { return Ok(Claim::Gone) };
+        let scene = Scene {
+            status: subject.locked.status,
+            segments: &found.segments,
+            open: found.ops.open.as_ref().map(|o| o.open),
+            busy_until: found.waiting.busy_until,
+            paused_until: found.waiting.paused_until,
+            starts_at: subject.locked.starts_at,
+            now: found.waiting.now,
+        };
+        match (decide(scene), &found.ops.open) {
+            (Decision::Busy { until }, _) => wait_until(conn, subject.job, &found.waiting, until).await,
+            (Decision::Resolve, Some(op)) => self.take_over(conn, subject, &found, op, worker).await,
+            (Decision::Act(effect), None) => self.intend(conn, subject, &found, effect, worker).await,
+            (Decision::Agree { .. }, None) => nothing_to_do(conn, subject, &found.waiting, worker).await,
+            (Decision::TooLate, None) => too_late(conn, &subject, &found, worker).await,
+            (Decision::Resolve, None) | (_, Some(_)) => {
+                Err(StoreError::Broken { what: "a claim decided against what it read" })
+            }
+        }
+    }
+
+    /// The reply to COMMIT may be lost: then asks which claims hold, and never claims blindly again.
+    async fn commit_claims(
+        &self,
+        tx: Transaction<'static, Postgres>,
+        claims: Vec<Claim>,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let Err(lost) = tx.commit().await else { return Ok(claims) };
+        let mut held = Vec::new();
+        for claim in claims {
+            if let Claim::Granted(claimed) = claim
+                && self.holds(&claimed).await?
+            {
+                held.push(Claim::Granted(claimed));
+            }
+        }
+        if held.is_empty() { Err(lost.into()) } else { Ok(held) }
     }
 
     /// Is the job running under exactly this claim?
@@ -198,18 +222,17 @@ impl Store {
     async fn intend(
         &self,
         conn: &mut PgConnection,
-        locked: &Locked,
-        waiting: &Waiting,
-        segments: &[Segment],
+        subject: Subject,
+        found: &Found,
         effect: Effect,
         worker: &str,
     ) -> Result<Claim, StoreError> {
-        let segment = find(segments, effect.segment_no)?;
+        let Subject { job, locked, attendee } = subject;
+        let segment = found.segment(effect.segment_no)?;
         let creates = effect.kind == EffectKind::Create;
         let asks_time = effect.kind != EffectKind::Cancel;
         let op_id = OpId(Uuid::now_v7());
         let target = if creates { None } else { segment.live.as_ref().map(|l| l.uid.clone()) };
-        let (past, accounted) = history(conn, locked, effect.segment_no, op_id).await?;
         let row = sqlx::query!(
             "WITH j AS (
                UPDATE job SET state = 'running', fence = fence + 1, worker = $4, started_at = clock_timestamp(),
@@ -219,9 +242,9 @@ impl Store {
                                     fence, event_type_id, starts_at, ends_at, target_uid, slot_id, deadline_at)
              SELECT $1, $6, $7, $8, $9, $10, $2, j.fence, $11, $12, $13, $14, $15, j.lease_until FROM j
              RETURNING fence, sent_at",
-            waiting.job.company_id,
-            waiting.job.job_id.0,
-            waiting.fence,
+            job.company_id,
+            job.job_id.0,
+            found.waiting.fence,
             worker,
             interval(span(self.settings.lease))?,
             locked.appointment_id.0,
@@ -238,30 +261,29 @@ impl Store {
         .fetch_optional(&mut *conn)
         .await?;
         let Some(row) = row else { return Ok(Claim::Gone) };
-        locked.learn(conn, segments, Some(effect.segment_no), Learnt::Sent).await?;
-        let asked = Asked {
-            kind: effect.kind,
-            lineage: segment.lineage,
-            starts_at: asks_time.then(|| segment.promised.during.start()),
-            sent_at: row.sent_at,
-            answered: None,
-            past,
-            accounted,
-        };
+        locked.learn(conn, &found.segments, Some(effect.segment_no), Learnt::Sent).await?;
         Ok(Claim::Granted(Box::new(Claimed {
-            job: waiting.job,
+            job,
             fence: row.fence,
-            kind: waiting.kind,
+            kind: found.waiting.kind,
             appointment_id: locked.appointment_id,
             worker: worker.to_owned(),
             mode: Mode::Act,
             effect,
             op_id,
-            asked,
+            asked: Asked {
+                kind: effect.kind,
+                lineage: segment.lineage,
+                starts_at: asks_time.then(|| segment.promised.during.start()),
+                sent_at: row.sent_at,
+                answered: None,
+                past: found.ops.past(effect.segment_no),
+                accounted: found.ops.accounted(effect.segment_no),
+            },
             event_type_id: creates.then_some(segment.promised.event_type_id),
             target,
-            attendee: attendee(conn, locked).await?,
-            claimed_at: waiting.now,
+            attendee,
+            claimed_at: found.waiting.now,
         })))
     }
 
@@ -269,14 +291,13 @@ impl Store {
     async fn take_over(
         &self,
         conn: &mut PgConnection,
-        locked: &Locked,
-        waiting: &Waiting,
-        segments: &[Segment],
-        op: FoundOp,
+        subject: Subject,
+        found: &Found,
+        op: &FoundOp,
         worker: &str,
     ) -> Result<Claim, StoreError> {
-        let segment = find(segments, op.segment_no)?;
-        let (_, accounted) = history(conn, locked, op.segment_no, op.op_id).await?;
+        let Subject { job, locked, attendee } = subject;
+        let segment = found.segment(op.segment_no)?;
         let fence = sqlx::query_scalar!(
             "WITH j AS (
                UPDATE job SET state = 'running', fence = fence + 1, worker = $4, started_at = clock_timestamp(),
@@ -285,9 +306,9 @@ impl Store {
              UPDATE calcom_op o SET job_id = $2, fence = j.fence, looks = o.looks + 1 FROM j
              WHERE o.company_id = $1 AND o.appointment_id = $6 AND o.op_id = $7 AND o.state IN ('sent', 'unknown')
              RETURNING o.fence",
-            waiting.job.company_id,
-            waiting.job.job_id.0,
-            waiting.fence,
+            job.company_id,
+            job.job_id.0,
+            found.waiting.fence,
             worker,
             interval(span(self.settings.lease))?,
             locked.appointment_id.0,
@@ -296,29 +317,28 @@ impl Store {
         .fetch_optional(&mut *conn)
         .await?;
         let Some(fence) = fence else { return Ok(Claim::Gone) };
-        let asked = Asked {
-            kind: op.kind,
-            lineage: segment.lineage,
-            starts_at: op.starts_at,
-            sent_at: op.sent_at,
-            answered: op.answered,
-            past: Past::Ambiguous,
-            accounted,
-        };
         Ok(Claim::Granted(Box::new(Claimed {
-            job: waiting.job,
+            job,
             fence,
-            kind: waiting.kind,
+            kind: found.waiting.kind,
             appointment_id: locked.appointment_id,
             worker: worker.to_owned(),
             mode: Mode::Resolve,
             effect: Effect { segment_no: op.segment_no, kind: op.kind },
             op_id: op.op_id,
-            asked,
+            asked: Asked {
+                kind: op.kind,
+                lineage: segment.lineage,
+                starts_at: op.starts_at,
+                sent_at: op.sent_at,
+                answered: op.answered,
+                past: Past::Ambiguous,
+                accounted: found.ops.accounted(op.segment_no),
+            },
             event_type_id: op.event_type_id,
-            target: op.target,
-            attendee: attendee(conn, locked).await?,
-            claimed_at: waiting.now,
+            target: op.target.clone(),
+            attendee,
+            claimed_at: found.waiting.now,
         })))
     }
 }
@@ -326,70 +346,65 @@ impl Store {
 /// Busy writes only `run_at`, and makes the row ringable again; never floor, fence or attempt.
 async fn wait_until(
     conn: &mut PgConnection,
+    job: JobRef,
     waiting: &Waiting,
     until: Option<DateTime<Utc>>,
-) -> Result<bool, StoreError> {
-    let until = until.unwrap_or(waiting.now).max(waiting.now + chrono::TimeDelta::seconds(1));
+) -> Result<Claim, StoreError> {
+    let not_sooner = until.unwrap_or(waiting.now).max(waiting.now + TimeDelta::seconds(1));
     let moved = sqlx::query!(
         "UPDATE job SET run_at = GREATEST(run_at, $4), rung_at = '-infinity'
          WHERE company_id = $1 AND job_id = $2 AND fence = $3 AND state IN ('available', 'retryable')",
-        waiting.job.company_id,
-        waiting.job.job_id.0,
+        job.company_id,
+        job.job_id.0,
         waiting.fence,
-        until
+        not_sooner
     )
     .execute(conn)
     .await?;
-    Ok(moved.rows_affected() == 1)
+    Ok(if moved.rows_affected() == 1 { Claim::Busy { until } } else { Claim::Gone })
 }
 
 /// Promise and Cal.com agree: the claim itself ends the job.
 async fn nothing_to_do(
     conn: &mut PgConnection,
-    locked: &mut Locked,
+    mut subject: Subject,
     waiting: &Waiting,
     worker: &str,
 ) -> Result<Claim, StoreError> {
-    let found = locked.version;
-    if !locked.compare(conn, (waiting.job.job_id, waiting.fence + 1)).await? {
+    let found = subject.locked.version;
+    if !subject.locked.compare(conn, (subject.job.job_id, waiting.fence + 1)).await? {
         return Err(StoreError::Broken { what: "a claim found agreement and then none" });
     }
     let state = if waiting.expected_version == Some(found) { State::Completed } else { State::Superseded };
-    end_at_claim(conn, locked, waiting, worker, state, "nothing_to_do", found).await
+    end(conn, &subject, waiting, worker, (state, "nothing_to_do"), found).await
 }
 
 /// An effect is due that can no longer be had: a person must ring the customer.
 async fn too_late(
     conn: &mut PgConnection,
-    locked: &Locked,
-    waiting: &Waiting,
-    segments: &[Segment],
+    subject: &Subject,
+    found: &Found,
     worker: &str,
 ) -> Result<Claim, StoreError> {
-    locked.learn(conn, segments, None, Learnt::Stuck).await?;
-    locked.call_back(conn, "not_confirmed_before_its_start").await?;
-    end_at_claim(conn, locked, waiting, worker, State::Parked, "too_late", locked.version).await
+    subject.locked.learn(conn, &found.segments, None, Learnt::Stuck).await?;
+    subject.locked.call_back(conn, "not_confirmed_before_its_start").await?;
+    end(conn, subject, &found.waiting, worker, (State::Parked, "too_late"), subject.locked.version).await
 }
 
-async fn end_at_claim(
+async fn end(
     conn: &mut PgConnection,
-    locked: &Locked,
+    subject: &Subject,
     waiting: &Waiting,
     worker: &str,
-    state: State,
-    outcome: &str,
+    (state, outcome): (State, &str),
     found: i32,
 ) -> Result<Claim, StoreError> {
-    if !finish(conn, waiting.job, waiting.fence, state, locked, outcome).await? {
+    let (job, locked) = (subject.job, &subject.locked);
+    if !finish(conn, job, waiting.fence, state, locked, outcome).await? {
         return Ok(Claim::Gone);
     }
-    let attempt = Attempt { job: waiting.job, fence: waiting.fence + 1, seen_version: found, worker, outcome };
-    record(conn, &attempt).await?;
+    record(conn, &Attempt { job, fence: waiting.fence + 1, seen_version: found, worker, outcome }).await?;
     let ring = wake(conn, locked).await?;
     release(conn, locked.company_id, locked.appointment_id).await?;
     Ok(Claim::Ended { state, expected: waiting.expected_version, found, ring })
-}
-
-fn find(segments: &[Segment], no: i16) -> Result<&Segment, StoreError> {
-    segments.iter().find(|g| g.no == no).ok_or(StoreError::Broken { what: "an op has no segment" })
 }

@@ -7,26 +7,23 @@ use crate::ledger::{Attempt, finish, record};
 use crate::promise::Locked;
 use crate::{JobRef, Store};
 use domain::id::AppointmentId;
-use domain::job::State;
+use domain::job::{Kind, State};
 
 impl Store {
     /// Merges name, e-mail and language. Locks customer, then appointment, and re-reads.
-    pub(crate) async fn merge_customer(
-        &self,
-        job: JobRef,
-        appointment_id: AppointmentId,
-        worker: &str,
-    ) -> Result<Claim, StoreError> {
+    pub(crate) async fn merge_customer(&self, job: JobRef, worker: &str) -> Result<Claim, StoreError> {
         let mut tx = self.pool.begin().await?;
-        sqlx::query!(
-            "SELECT customer_id FROM customer WHERE company_id = $1 AND customer_id =
-               (SELECT customer_id FROM appointment WHERE company_id = $1 AND appointment_id = $2)
-             FOR NO KEY UPDATE",
+        let about = sqlx::query_scalar!(
+            r#"SELECT a.appointment_id FROM job j JOIN appointment a USING (company_id, appointment_id)
+               JOIN customer c USING (company_id, customer_id)
+               WHERE j.company_id = $1 AND j.job_id = $2 AND j.kind = $3 FOR NO KEY UPDATE OF c"#,
             job.company_id,
-            appointment_id.0
+            job.job_id.0,
+            Kind::Customer.as_str()
         )
         .fetch_optional(&mut *tx)
         .await?;
+        let Some(appointment_id) = about.map(AppointmentId) else { return Ok(Claim::Gone) };
         let Some(locked) = Locked::wait_for(&mut tx, job.company_id, appointment_id).await? else {
             return Err(StoreError::Broken { what: "a job has no appointment" });
         };

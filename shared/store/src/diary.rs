@@ -16,8 +16,8 @@ const DAYS: u16 = 14;
 /// A member of staff who is not free for a wish.
 pub(crate) struct Occupied {
     pub(crate) staff_id: i32,
-    /// All that is in the way has been called off or moved away, and waits for Cal.com to let go of it.
-    pub(crate) being_released: bool,
+    /// All that is in the way has been called off or moved away, and Cal.com is to let go of it: when that is known next.
+    pub(crate) free_in_seconds: Option<u32>,
 }
 
 /// Ends the holds that have run out and says who of `staff` is occupied. Their locks are held.
@@ -39,17 +39,21 @@ pub(crate) async fn occupied(
     .execute(&mut *conn)
     .await?;
     let rows = sqlx::query!(
-        r#"SELECT b.staff_id AS "staff_id!", bool_and(b.leaves) AS "leaves!" FROM (
+        r#"SELECT b.staff_id AS "staff_id!", bool_and(b.leaves) AS "leaves!",
+                  CEIL(EXTRACT(EPOCH FROM max(b.known_at) - clock_timestamp()))::bigint AS seconds FROM (
              SELECT s.staff_id,
                     COALESCE(s.state = 'booked'
                       AND (a.status IN ('cancelled', 'rejected') OR NOT EXISTS (
                              SELECT FROM segment g WHERE g.company_id = s.company_id
-                               AND g.appointment_id = s.appointment_id AND g.slot_id = s.slot_id)), false) AS leaves
+                               AND g.appointment_id = s.appointment_id AND g.slot_id = s.slot_id)), false) AS leaves,
+                    (SELECT COALESCE(o.next_look_at, o.deadline_at) FROM calcom_op o
+                     WHERE o.company_id = s.company_id AND o.appointment_id = s.appointment_id
+                       AND o.resolved_at IS NULL) AS known_at
              FROM slot s LEFT JOIN appointment a USING (company_id, appointment_id)
              WHERE s.company_id = $1 AND s.staff_id = ANY($2) AND s.during && tstzrange($3, $4)
                AND s.state IN ('held', 'booked')
              UNION ALL
-             SELECT staff_id, false FROM external_busy
+             SELECT staff_id, false, NULL FROM external_busy
              WHERE company_id = $1 AND staff_id = ANY($2) AND during && tstzrange($3, $4)) b
            GROUP BY b.staff_id"#,
         company_id,
@@ -59,7 +63,11 @@ pub(crate) async fn occupied(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|r| Occupied { staff_id: r.staff_id, being_released: r.leaves }).collect())
+    let seconds = |r: Option<i64>| u32::try_from(r.unwrap_or(0).max(1)).unwrap_or(u32::MAX);
+    let occupied = rows
+        .into_iter()
+        .map(|r| Occupied { staff_id: r.staff_id, free_in_seconds: r.leaves.then(|| seconds(r.seconds)) });
+    Ok(occupied.collect())
 }
 
 /// The next free starts from `from` on; `staff` in the order of preference.

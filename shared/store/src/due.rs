@@ -2,24 +2,42 @@
 
 use crate::error::StoreError;
 use crate::{JobRef, Store};
-use domain::id::JobId;
+use domain::id::{AppointmentId, JobId};
+use domain::job::Kind;
+
+/// A job that may be claimed; only the claim knows.
+pub(crate) struct Due {
+    pub(crate) job: JobRef,
+    pub(crate) kind: Kind,
+    pub(crate) appointment_id: AppointmentId,
+}
 
 impl Store {
-    /// Due for a second, not running anywhere, unlocked reading: a claim decides.
-    pub(crate) async fn candidates(&self, limit: i64) -> Result<Vec<JobRef>, StoreError> {
+    /// Due for a second, not running anywhere, one a subject (its customer last); read without a lock. Of the oldest ones
+    /// any: workers that ask at once are not to meet at the same rows.
+    pub(crate) async fn due(&self, limit: i64) -> Result<Vec<Due>, StoreError> {
         let rows = sqlx::query!(
-            r#"SELECT DISTINCT ON (c.company_id, c.subject) c.company_id AS "company_id!", c.job_id AS "job_id!" FROM (
-                 SELECT company_id, subject, job_id FROM job
-                 WHERE state IN ('available', 'retryable') AND run_at <= clock_timestamp() - interval '1 second'
-                 ORDER BY run_at LIMIT 10 * $1::bigint) c
-               WHERE NOT EXISTS (SELECT FROM job r WHERE r.company_id = c.company_id AND r.subject = c.subject
-                                   AND r.state = 'running')
-               LIMIT $1::bigint"#,
-            limit
+            r#"SELECT d.company_id AS "company_id!", d.job_id AS "job_id!", d.kind AS "kind!",
+                      d.appointment_id AS "appointment_id!" FROM (
+                 SELECT DISTINCT ON (c.company_id, c.subject) c.* FROM (
+                   SELECT company_id, subject, job_id, kind, appointment_id FROM job
+                   WHERE state IN ('available', 'retryable') AND run_at <= clock_timestamp() - interval '1 second'
+                   ORDER BY run_at LIMIT 10 * $1::bigint) c
+                 WHERE NOT EXISTS (SELECT FROM job r WHERE r.company_id = c.company_id AND r.subject = c.subject
+                                     AND r.state = 'running')
+                 ORDER BY c.company_id, c.subject, c.kind = $2) d
+               ORDER BY random() LIMIT $1::bigint"#,
+            limit,
+            Kind::Customer.as_str()
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|r| JobRef { company_id: r.company_id, job_id: JobId(r.job_id) }).collect())
+        // A kind that only a newer release knows is that one's to claim.
+        let due = rows.into_iter().filter_map(|r| {
+            let job = JobRef { company_id: r.company_id, job_id: JobId(r.job_id) };
+            Some(Due { job, kind: Kind::parse(&r.kind)?, appointment_id: AppointmentId(r.appointment_id) })
+        });
+        Ok(due.collect())
     }
 
     /// Takes what is due and has not been rung for within 10 s, oldest first, at most `cap`. One process of the fleet

@@ -65,7 +65,7 @@ impl Locked {
         row.map(|r| Self::read(company_id, appointment_id, &r.status, r.version, r.starts_at)).transpose()
     }
 
-    fn read(
+    pub(crate) fn read(
         company_id: i32,
         appointment_id: AppointmentId,
         status: &str,

@@ -2,6 +2,7 @@
 //! makes a database of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::wildcard_enum_match_arm)]
 
+mod batch;
 mod booking;
 mod cancel;
 mod catalog;

@@ -255,7 +255,8 @@ pub(crate) async fn create(
     let accepted = match app.store.accept_booking(&command).await {
         Ok(accepted) => accepted,
         Err(error) => {
-            let time_zone = time_zone_of(&app, &command, &error, company.time_zone).await?;
+            let offers = matches!(&error, AcceptError::Refused(no) if !no.alternatives().is_empty());
+            let time_zone = if offers { branch_zone(&app, &command).await? } else { company.time_zone };
             return Err(Problem::not_accepted(error, time_zone));
         }
     };
@@ -268,7 +269,9 @@ pub(crate) async fn create(
     let done = match (accepted.how, view.status) {
         (How::Replayed | How::AlreadyYours | How::Unchanged, _) => Done::Known,
         (How::New, Status::Rejected) if !wait.is_zero() => {
-            return Err(Problem::rejected(accepted.appointment_id, view.reason.as_deref()));
+            let instead = app.store.free_instead(&command).await?;
+            let time_zone = branch_zone(&app, &command).await?;
+            return Err(Problem::rejected(accepted.appointment_id, view.reason.as_deref(), &instead, time_zone));
         }
         (How::New, Status::Scheduled) if !wait.is_zero() => Done::Confirmed,
         (How::New, _) => Done::Accepted,
@@ -276,15 +279,11 @@ pub(crate) async fn create(
     Ok(answer(done, &accepted, view, wait))
 }
 
-/// Alternatives are told in the branch's own time; only a refusal that has some costs the question.
-async fn time_zone_of(app: &App, command: &BookingCommand, error: &AcceptError, otherwise: Tz) -> Result<Tz, Problem> {
-    let AcceptError::Refused(refusal) = error else { return Ok(otherwise) };
-    if refusal.alternatives().is_empty() {
-        return Ok(otherwise);
-    }
+/// Alternatives are told in the branch's own time.
+async fn branch_zone(app: &App, command: &BookingCommand) -> Result<Tz, Problem> {
     let catalog = app.store.catalog(command.company_id).await?;
     let branch = catalog.branches.iter().find(|branch| branch.branch_id == command.branch_id);
-    Ok(branch.map_or(otherwise, |branch| branch.hours.time_zone))
+    Ok(branch.map_or(catalog.company.time_zone, |branch| branch.hours.time_zone))
 }
 
 /// Read one appointment.

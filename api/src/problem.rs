@@ -201,11 +201,12 @@ impl Problem {
     }
 
     /// Cal.com did not give it, and the caller waited to hear that.
-    pub(crate) fn rejected(id: AppointmentId, why: Option<&str>) -> Self {
+    pub(crate) fn rejected(id: AppointmentId, why: Option<&str>, alternatives: &[Offer], time_zone: Tz) -> Self {
         let why = why.unwrap_or("no reason is recorded");
         let detail = format!("Cal.com did not confirm this appointment ({why}): choose another time");
         Self::new(StatusCode::CONFLICT, Status::Rejected.as_str(), "Rejected", detail)
             .with("appointment_id", id.to_string())
+            .with("alternatives", offers(alternatives, time_zone))
             .header_value(LOCATION, &format!("/v1/appointments/{id}"))
     }
 

@@ -37,8 +37,9 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
         Ok(wish) => wish,
         Err(reply) => return Ok(reply.with("booked", false)),
     };
-    match call.app.store.accept_booking(&command(call, caller, &wish)).await {
-        Ok(accepted) => accepted_reply(call, &wish, &accepted).await,
+    let command = command(call, caller, &wish);
+    match call.app.store.accept_booking(&command).await {
+        Ok(accepted) => accepted_reply(call, &wish, &command, &accepted).await,
         Err(AcceptError::Refused(refusal)) => Ok(refused(call, &wish, &refusal).with("booked", false)),
         Err(error) => Ok(call.failed(error)?.with("booked", false)),
     }
@@ -189,7 +190,12 @@ fn command(call: &Call<'_>, caller: &Caller, wish: &Wish<'_>) -> BookingCommand 
     }
 }
 
-async fn accepted_reply(call: &Call<'_>, wish: &Wish<'_>, accepted: &Accepted) -> Result<Reply, Problem> {
+async fn accepted_reply(
+    call: &Call<'_>,
+    wish: &Wish<'_>,
+    command: &BookingCommand,
+    accepted: &Accepted,
+) -> Result<Reply, Problem> {
     call.app.bell.committed(&accepted.ring);
     let status = match accepted.status {
         Status::Requested => {
@@ -201,13 +207,20 @@ async fn accepted_reply(call: &Call<'_>, wish: &Wish<'_>, accepted: &Accepted) -
             status
         }
     };
-    Ok(told(call, wish.starts_at, status, accepted.how).with("appointment_id", accepted.appointment_id.to_string()))
+    let reply = told(call, wish, command, status, accepted.how).await?;
+    Ok(reply.with("appointment_id", accepted.appointment_id.to_string()))
 }
 
 /// What is true of the promise at this moment.
-fn told(call: &Call<'_>, starts_at: DateTime<Utc>, status: Status, how: How) -> Reply {
-    let at = call.moment(starts_at);
-    match status {
+async fn told(
+    call: &Call<'_>,
+    wish: &Wish<'_>,
+    command: &BookingCommand,
+    status: Status,
+    how: How,
+) -> Result<Reply, Problem> {
+    let at = call.moment(wish.starts_at);
+    Ok(match status {
         Status::Scheduled | Status::Completed | Status::NoShow => {
             let message = match how {
                 How::AlreadyYours => call.say(
@@ -221,7 +234,7 @@ fn told(call: &Call<'_>, starts_at: DateTime<Utc>, status: Status, how: How) -> 
             Reply::success("booked", message)
                 .with("booked", true)
                 .with("available", true)
-                .with("appointment_time", local_time(starts_at, call.time_zone()))
+                .with("appointment_time", local_time(wish.starts_at, call.time_zone()))
         }
         Status::Requested => {
             let message = call.say(
@@ -231,26 +244,23 @@ fn told(call: &Call<'_>, starts_at: DateTime<Utc>, status: Status, how: How) -> 
             Reply::success(status.as_str(), message).with("booked", false).with("available", true)
         }
         Status::Rejected => {
+            let offers = call.app.store.free_instead(command).await?;
+            let (instead, alternatives) = instead(call, wish, &offers);
             let message = call.say(
-                "Dieser Termin ist im Kalender leider nicht mehr frei. Bitte eine andere Zeit wählen.",
-                "This time is no longer free in the calendar. Please choose another one.",
-            );
-            not_free("slot_taken", message, json!([])).with("booked", false)
+                "Dieser Termin ist im Kalender leider nicht mehr frei.",
+                "This time is no longer free in the calendar.",
+            ) + &instead;
+            not_free("slot_taken", message, alternatives).with("booked", false)
         }
         Status::Cancelled => {
             let message = call.say("Dieser Termin wurde abgesagt.", "This appointment was cancelled.");
             Reply::refusal(status.as_str(), message).with("booked", false)
         }
-    }
+    })
 }
 
 fn refused(call: &Call<'_>, wish: &Wish<'_>, refusal: &Refusal) -> Reply {
-    let offers: Vec<_> = refusal.alternatives().iter().take(ALTERNATIVES_MAX).collect();
-    let alternatives: Value = offers.iter().map(|offer| alternative(call, wish, offer)).collect();
-    let instead = offers.first().map_or_else(String::new, |offer| {
-        let first = call.language.offer(offer.during.start(), wish.starts_at, call.time_zone());
-        call.say(&format!(" Frei wäre {first}."), &format!(" Free would be {first}."))
-    });
+    let (instead, alternatives) = instead(call, wish, refusal.alternatives());
     match refusal {
         Refusal::Taken { .. } => {
             let message =
@@ -283,6 +293,15 @@ fn refused(call: &Call<'_>, wish: &Wish<'_>, refusal: &Refusal) -> Reply {
             Reply::refusal("denied", message).with("reason", refusal.code())
         }
     }
+}
+
+/// The end of the sentence, and the field, that name what is free instead.
+fn instead(call: &Call<'_>, wish: &Wish<'_>, offers: &[Offer]) -> (String, Value) {
+    let sentence = offers.first().map_or_else(String::new, |offer| {
+        let first = call.language.offer(offer.during.start(), wish.starts_at, call.time_zone());
+        call.say(&format!(" Frei wäre {first}."), &format!(" Free would be {first}."))
+    });
+    (sentence, offers.iter().take(ALTERNATIVES_MAX).map(|offer| alternative(call, wish, offer)).collect())
 }
 
 fn not_free(status: &str, message: String, alternatives: Value) -> Reply {

@@ -41,7 +41,7 @@ pub(crate) struct Global {
     /// How the answer is written
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
-    /// Whose data; without it the company that the setting `legacy_company` names
+    /// Whose data; may be left out where there is only one company
     #[arg(long, global = true, value_name = "SLUG")]
     pub(crate) company: Option<String>,
 }

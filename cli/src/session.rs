@@ -44,13 +44,24 @@ impl Session {
         Ok(())
     }
 
-    /// The company that the command is about.
+    /// The company that the command is about: the one that `--company` names, else the only one.
     pub(crate) async fn company(&self) -> Result<Company, Failure> {
-        let Some(slug) = self.slug.as_deref().or(self.settings.legacy_company.as_deref()) else {
-            return Err(Failure::Usage("which company? Name it: --company SLUG".to_owned()));
-        };
-        let company = self.store.company_by_slug(slug).await?;
-        company.ok_or_else(|| Failure::NotFound(format!("there is no company {slug}")))
+        if let Some(slug) = &self.slug {
+            let company = self.store.company_by_slug(slug).await?;
+            return company.ok_or_else(|| Failure::NotFound(format!("there is no company {slug}")));
+        }
+        let mut companies = self.store.companies().await?;
+        match (companies.pop(), companies.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (None, _) => {
+                Err(Failure::NotFound("there is no company yet: askpro companies load FILE makes one".to_owned()))
+            }
+            (Some(last), false) => {
+                companies.push(last);
+                let slugs: Vec<_> = companies.iter().map(|company| company.slug.as_str()).collect();
+                Err(Failure::Usage(format!("which company? Name it: --company {}", slugs.join("|"))))
+            }
+        }
     }
 
     /// The company of `--company`, if it was given: for what can be shown of all companies.

@@ -168,6 +168,17 @@ impl Store {
         row.map(|r| company(r.company_id, r.slug, r.name, &r.time_zone, r.language)).transpose()
     }
 
+    /// All companies, by slug.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn companies(&self) -> Result<Vec<Company>, StoreError> {
+        let rows = sqlx::query!("SELECT company_id, slug, name, time_zone, language FROM company ORDER BY slug")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter().map(|r| company(r.company_id, r.slug, r.name, &r.time_zone, r.language)).collect()
+    }
+
     /// The company of an id.
     ///
     /// # Errors

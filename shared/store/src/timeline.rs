@@ -7,6 +7,7 @@ use crate::error::StoreError;
 use chrono::{DateTime, Utc};
 use domain::id::{AppointmentId, JobId};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 /// One thing that happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,6 +26,17 @@ pub struct Told {
     pub job_id: Option<JobId>,
     /// The claim (fence) it belongs to.
     pub attempt: Option<i64>,
+}
+
+impl Told {
+    fn new(at: DateTime<Utc>, what: &str, who: &str, detail: String) -> Self {
+        let (what, who) = (what.to_owned(), who.to_owned());
+        Self { at, what, who, detail, version: None, job_id: None, attempt: None }
+    }
+
+    fn about(self, version: Option<i32>, job_id: Option<Uuid>, attempt: Option<i64>) -> Self {
+        Self { version, job_id: job_id.map(JobId), attempt, ..self }
+    }
 }
 
 impl Store {
@@ -68,15 +80,8 @@ async fn promises(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -
                 Some(from) if *from == r.to_status => format!("The promise was changed: {}{why}.", r.what),
                 Some(from) => format!("The appointment went from {from} to {}{why}.", r.to_status),
             };
-            Told {
-                at: r.at,
-                what: if r.from_status.is_none() { "accepted".to_owned() } else { r.what },
-                who: r.who,
-                detail,
-                version: Some(r.version),
-                job_id: r.job_id.map(JobId),
-                attempt: r.fence,
-            }
+            let what = if r.from_status.is_none() { "accepted" } else { r.what.as_str() };
+            Told::new(r.at, what, &r.who, detail).about(Some(r.version), r.job_id, r.fence)
         })
         .collect())
 }
@@ -93,15 +98,8 @@ async fn jobs(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -> Re
     .await?;
     let mut story = Vec::new();
     for r in rows {
-        let told = |at, what: &str, who: &str, detail| Told {
-            at,
-            what: what.to_owned(),
-            who: who.to_owned(),
-            detail,
-            version: r.expected_version,
-            job_id: Some(JobId(r.job_id)),
-            attempt: None,
-        };
+        let told =
+            |at, what, who, detail| Told::new(at, what, who, detail).about(r.expected_version, Some(r.job_id), None);
         let asked = r.expected_version.map(|v| format!(" for version {v}")).unwrap_or_default();
         let detail = format!("A {} job was put into the ledger{asked}.", r.kind);
         story.push(told(r.created_at, "enqueued", "gateway", detail));
@@ -148,15 +146,8 @@ async fn attempts(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -
     let mut story = Vec::new();
     for r in rows {
         let worker = r.worker.as_deref().filter(|w| !w.is_empty()).unwrap_or("a worker");
-        let told = |at, what: &str, detail| Told {
-            at,
-            what: what.to_owned(),
-            who: worker.to_owned(),
-            detail,
-            version: r.seen_version,
-            job_id: Some(JobId(r.job_id)),
-            attempt: Some(r.fence),
-        };
+        let told =
+            |at, what, detail| Told::new(at, what, worker, detail).about(r.seen_version, Some(r.job_id), Some(r.fence));
         story.push(told(r.started_at, "claimed", format!("{worker} took the {} job.", r.kind)));
         let (what, detail) = if r.outcome == "crashed" {
             let detail =
@@ -182,14 +173,8 @@ async fn ops(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -> Res
     .await?;
     let mut story = Vec::new();
     for r in rows {
-        let told = |at, what: &str, who: &str, detail| Told {
-            at,
-            what: what.to_owned(),
-            who: who.to_owned(),
-            detail,
-            version: Some(r.appointment_version),
-            job_id: Some(JobId(r.job_id)),
-            attempt: Some(r.fence),
+        let told = |at, what, who, detail| {
+            Told::new(at, what, who, detail).about(Some(r.appointment_version), Some(r.job_id), Some(r.fence))
         };
         let time = r.starts_at.map(|t| t.format("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default();
         let wish = match r.kind.as_str() {
@@ -238,19 +223,12 @@ async fn callbacks(conn: &mut PgConnection, company_id: i32, id: AppointmentId) 
     .await?;
     let mut story = Vec::new();
     for r in rows {
-        let told = |at, what: &str, who: &str, detail| Told {
-            at,
-            what: what.to_owned(),
-            who: who.to_owned(),
-            detail,
-            version: None,
-            job_id: None,
-            attempt: None,
-        };
         let reason = r.reason.replace('_', " ");
-        story.push(told(r.created_at, "callback", "gateway", format!("A person must ring the customer: {reason}.")));
+        let detail = format!("A person must ring the customer: {reason}.");
+        story.push(Told::new(r.created_at, "callback", "gateway", detail));
         if let Some(at) = r.done_at {
-            story.push(told(at, "called_back", "operator", "A person has taken care of it.".to_owned()));
+            let detail = "A person has taken care of it.".to_owned();
+            story.push(Told::new(at, "called_back", "operator", detail));
         }
     }
     Ok(story)

@@ -16,6 +16,7 @@ mod enqueue;
 mod error;
 mod inspect;
 mod ledger;
+mod op;
 mod place;
 mod promise;
 mod release;

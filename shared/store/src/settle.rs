@@ -6,11 +6,12 @@
 use crate::claim::Claimed;
 use crate::error::StoreError;
 use crate::ledger::{Attempt, Back, back_to_waiting, finish, record, wake};
-use crate::promise::{Cause, Locked, database_now, span};
+use crate::op::{Running, SentOp, end_op, keep_open, record_booking};
+use crate::promise::{Cause, Locked, span};
 use crate::release::release;
 use crate::{JobRef, Store};
 use chrono::{DateTime, Utc};
-use domain::answer::{Booking, BookingStatus, BookingUid};
+use domain::answer::{Booking, BookingStatus};
 use domain::appointment::{Change, Learnt, Status};
 use domain::effect::EffectKind;
 use domain::job::State;
@@ -43,14 +44,6 @@ enum Then {
     Park(&'static str),
 }
 
-struct OpRow {
-    appointment_version: i32,
-    sent_at: DateTime<Utc>,
-    looks: i16,
-    slot_id: Option<uuid::Uuid>,
-    starts_at: Option<DateTime<Utc>>,
-}
-
 impl Store {
     /// Records what act or a look found out. `chance` in `[0, 1]` is the jitter of a back-off.
     ///
@@ -66,42 +59,28 @@ impl Store {
         let Some(mut locked) = Locked::wait_for(&mut tx, company_id, claimed.appointment_id).await? else {
             return Err(StoreError::Broken { what: "a job has no appointment" });
         };
-        let job = sqlx::query!(
-            r#"SELECT fence = $3 AND state = 'running' AS "ours!", expected_version FROM job
-               WHERE company_id = $1 AND job_id = $2"#,
-            company_id,
-            claimed.job.job_id.0,
-            claimed.fence
-        )
-        .fetch_one(&mut *tx)
-        .await?;
-        if !job.ours {
+        let Some(running) = Running::read(&mut tx, claimed).await? else {
             return self.settled_before(tx, claimed, outcome).await;
-        }
-        let now = database_now(&mut tx).await?;
-        let Some(op) = unresolved(&mut tx, claimed).await? else {
-            return Err(StoreError::Broken { what: "a running job has lost its op" });
         };
         let found = locked.version;
-        let mut then = self.write_op(&mut tx, &mut locked, claimed, &op, outcome, now, chance).await?;
+        let mut then = self.write_op(&mut tx, &mut locked, claimed, &running, outcome, chance).await?;
         if matches!(then, Then::Wait(until) if gives_up(outcome) && until >= locked.starts_at) {
             then = Then::Park("not_confirmed_before_its_start");
         }
         let word = word(outcome);
         let state = match then {
             Then::Compare if locked.compare(&mut tx, (claimed.job.job_id, claimed.fence)).await? => {
-                let heir = has_heir(&mut tx, claimed).await?;
-                let asked_now = job.expected_version == Some(found) && !heir;
+                let asked_now = running.expected_version == Some(found) && !running.has_heir;
                 let state = if asked_now { State::Completed } else { State::Superseded };
                 finish(&mut tx, claimed.job, claimed.fence, state, &locked, word).await?.then_some(state)
             }
-            Then::Compare => self.give_back(&mut tx, claimed, now, false, word).await?,
+            Then::Compare => self.give_back(&mut tx, claimed, running.now, false, word).await?,
             Then::Wait(until) => self.give_back(&mut tx, claimed, until, false, word).await?,
             Then::Park(reason) => {
                 let segments = locked.segments(&mut tx).await?;
                 locked.learn(&mut tx, &segments, Some(claimed.effect.segment_no), Learnt::Stuck).await?;
                 locked.call_back(&mut tx, reason).await?;
-                self.give_back(&mut tx, claimed, now, true, reason).await?
+                self.give_back(&mut tx, claimed, running.now, true, reason).await?
             }
         };
         let state = state.ok_or(StoreError::Broken { what: "a job's fence moved under its subject's lock" })?;
@@ -171,17 +150,16 @@ impl Store {
     }
 
     /// Records the outcome on the op and, where it says so, on the segment and the promise.
-    #[expect(clippy::too_many_arguments, reason = "one transaction's facts, each read once")]
     async fn write_op(
         &self,
         conn: &mut PgConnection,
         locked: &mut Locked,
         claimed: &Claimed,
-        op: &OpRow,
+        running: &Running,
         outcome: &Outcome,
-        now: DateTime<Utc>,
         chance: f64,
     ) -> Result<Then, StoreError> {
+        let (now, op) = (running.now, &running.op);
         let quarantine = span(self.settings.quarantine);
         match outcome {
             Outcome::Applied(booking) => {
@@ -283,21 +261,17 @@ async fn applied(
     conn: &mut PgConnection,
     locked: &Locked,
     claimed: &Claimed,
-    op: &OpRow,
+    op: &SentOp,
     booking: &Booking,
 ) -> Result<Then, StoreError> {
     if op.starts_at.is_some_and(|asked| asked != booking.start) {
         return Ok(Then::Park("booked_at_another_time"));
     }
-    let segments = locked.segments(conn).await?;
-    let only = Some(claimed.effect.segment_no);
     match booking.status {
-        BookingStatus::Accepted => {
-            locked.learn(conn, &segments, only, Learnt::Agrees).await?;
-            Ok(Then::Compare)
-        }
+        BookingStatus::Accepted => Ok(Then::Compare),
         BookingStatus::Pending => {
-            locked.learn(conn, &segments, only, Learnt::Awaits).await?;
+            let segments = locked.segments(conn).await?;
+            locked.learn(conn, &segments, Some(claimed.effect.segment_no), Learnt::Awaits).await?;
             Ok(Then::Compare)
         }
         BookingStatus::Cancelled | BookingStatus::Rejected => Ok(Then::Park("cancelled_elsewhere")),
@@ -310,7 +284,7 @@ async fn refused(
     conn: &mut PgConnection,
     locked: &mut Locked,
     claimed: &Claimed,
-    op: &OpRow,
+    op: &SentOp,
     no: NotGranted,
 ) -> Result<Then, StoreError> {
     if op.appointment_version != locked.version {
@@ -327,85 +301,6 @@ async fn refused(
     }
 }
 
-async fn unresolved(conn: &mut PgConnection, claimed: &Claimed) -> Result<Option<OpRow>, StoreError> {
-    Ok(sqlx::query_as!(
-        OpRow,
-        "SELECT appointment_version, sent_at, looks, slot_id, starts_at FROM calcom_op
-         WHERE company_id = $1 AND appointment_id = $2 AND op_id = $3 AND job_id = $4 AND fence = $5
-           AND state IN ('sent', 'unknown')",
-        claimed.job.company_id,
-        claimed.appointment_id.0,
-        claimed.op_id.0,
-        claimed.job.job_id.0,
-        claimed.fence
-    )
-    .fetch_optional(conn)
-    .await?)
-}
-
-async fn end_op(
-    conn: &mut PgConnection,
-    claimed: &Claimed,
-    state: &str,
-    uid: Option<&BookingUid>,
-    answered: Option<u16>,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "UPDATE calcom_op SET state = $4, uid = COALESCE($5, uid), resolved_at = clock_timestamp(),
-                answered_status = COALESCE($6, answered_status)
-         WHERE company_id = $1 AND appointment_id = $2 AND op_id = $3 AND state IN ('sent', 'unknown')",
-        claimed.job.company_id,
-        claimed.appointment_id.0,
-        claimed.op_id.0,
-        state,
-        uid.map(BookingUid::expose),
-        answered.and_then(|s| i16::try_from(s).ok())
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// The op stays unresolved, and nothing new is authorised for its appointment.
-async fn keep_open(
-    conn: &mut PgConnection,
-    claimed: &Claimed,
-    answered: Option<u16>,
-    next_look_at: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "UPDATE calcom_op SET state = 'unknown', next_look_at = $4, answered_status = COALESCE($5, answered_status)
-         WHERE company_id = $1 AND appointment_id = $2 AND op_id = $3 AND state IN ('sent', 'unknown')",
-        claimed.job.company_id,
-        claimed.appointment_id.0,
-        claimed.op_id.0,
-        next_look_at,
-        answered.and_then(|s| i16::try_from(s).ok())
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn record_booking(
-    conn: &mut PgConnection,
-    claimed: &Claimed,
-    booking: Option<(&BookingUid, Option<uuid::Uuid>)>,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "UPDATE segment SET calcom_uid = $4, calcom_slot_id = $5
-         WHERE company_id = $1 AND appointment_id = $2 AND segment_no = $3",
-        claimed.job.company_id,
-        claimed.appointment_id.0,
-        claimed.effect.segment_no,
-        booking.map(|(uid, _)| uid.expose()),
-        booking.and_then(|(_, slot)| slot)
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// How often this appointment has waited for Cal.com already: the exponent of its back-off.
 async fn snoozes(conn: &mut PgConnection, claimed: &Claimed) -> Result<u16, StoreError> {
     let count = sqlx::query_scalar!(
@@ -416,16 +311,4 @@ async fn snoozes(conn: &mut PgConnection, claimed: &Claimed) -> Result<u16, Stor
     .fetch_one(conn)
     .await?;
     Ok(u16::try_from(count).unwrap_or(u16::MAX))
-}
-
-async fn has_heir(conn: &mut PgConnection, claimed: &Claimed) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM job WHERE company_id = $1 AND subject = $2 AND kind = $3
-                            AND state IN ('available', 'retryable')) AS "heir!""#,
-        claimed.job.company_id,
-        claimed.appointment_id.0.to_string(),
-        claimed.kind.as_str()
-    )
-    .fetch_one(conn)
-    .await?)
 }

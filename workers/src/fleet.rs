@@ -23,7 +23,7 @@ use crate::world::World;
 
 /// The direct claimer asks so often.
 const CLAIM_EVERY: Duration = Duration::from_secs(1);
-/// Jobs of one batch: they are claimed one after another, and the lease of the first runs meanwhile.
+/// Jobs of one batch: the lease of the first runs while the last is claimed.
 const BATCH_MAX: usize = 16;
 /// The janitor of Redis cleans so often.
 const CLEAN_EVERY: Duration = Duration::from_secs(30);

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 
 use crate::act::act;
+use crate::bell::task;
 use crate::lease::Lease;
 use crate::world::World;
 
@@ -149,15 +150,15 @@ async fn claim(world: &World, task: Task) -> Option<Held> {
     }
 }
 
-/// Claims at most `limit` of what has been due for a second.
+/// Claims at most `limit` of what has been due for a second; what must be claimed by itself is treated as rung for.
 pub(crate) async fn claim_due(world: &World, limit: usize) -> Vec<Work> {
     let asked_at = Instant::now();
-    let claims = world.store.claim_due(i64::try_from(limit).unwrap_or(i64::MAX), &world.worker).await;
+    let batch = world.store.claim_due(i64::try_from(limit).unwrap_or(i64::MAX), &world.worker).await;
     let answered_at = Instant::now();
-    match claims {
-        Ok(claims) => {
-            let held = claims.into_iter().filter_map(|claim| granted(world, claim, asked_at, answered_at));
-            held.map(Work::Claimed).collect()
+    match batch {
+        Ok(batch) => {
+            let held = batch.claims.into_iter().filter_map(|claim| granted(world, claim, asked_at, answered_at));
+            held.map(Work::Claimed).chain(batch.alone.iter().map(|job| Work::Rung(task(job)))).collect()
         }
         Err(error) => {
             not_claimed(&error, None);

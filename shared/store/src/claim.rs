@@ -101,6 +101,16 @@ pub enum Claim {
     Gone,
 }
 
+/// What has been due for a while.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Claimed in one transaction.
+    pub claims: Vec<Claim>,
+    /// To be claimed each by itself, and at the same time: `customer` jobs, and all of a batch in which one failed. What is
+    /// granted must not wait for their locks.
+    pub alone: Vec<JobRef>,
+}
+
 impl Store {
     /// Claims one job. A `customer` job is claimed, done and settled in this one transaction.
     ///
@@ -111,30 +121,22 @@ impl Store {
     }
 
     /// Claims what has been due for a second, one job an appointment, at most `limit`: the way that needs no Redis. All
-    /// of them in one transaction, without waiting for anybody's lock.
+    /// of them in one transaction that waits for nobody's lock.
     ///
     /// # Errors
     /// As [`Store::claim`].
-    pub async fn claim_due(&self, limit: i64, worker: &str) -> Result<Vec<Claim>, StoreError> {
+    pub async fn claim_due(&self, limit: i64, worker: &str) -> Result<Batch, StoreError> {
         let due = self.due(limit).await?;
         let (customers, others): (Vec<Due>, Vec<Due>) = due.into_iter().partition(|d| d.kind == Kind::Customer);
-        let mut one_by_one = customers;
-        let mut claims = match self.claim_batch(&others, worker).await {
-            Ok(claims) => claims,
-            // One that fails must not stop the others; what was claimed is rolled back, no lease runs.
-            Err(error) => {
+        let names = |due: Vec<Due>| due.into_iter().map(|d| d.job);
+        match self.claim_batch(&others, worker).await {
+            Ok(claims) => Ok(Batch { claims, alone: names(customers).collect() }),
+            Err(error @ (StoreError::Broken { .. } | StoreError::Refused { .. } | StoreError::Database(_))) => {
                 tracing::warn!(%error, jobs = others.len(), "a batch was not claimed; now one by one");
-                one_by_one.extend(others);
-                Vec::new()
+                Ok(Batch { claims: Vec::new(), alone: names(customers).chain(names(others)).collect() })
             }
-        };
-        for Due { job, .. } in one_by_one {
-            match self.claim(job, worker).await {
-                Ok(claim) => claims.push(claim),
-                Err(error) => tracing::warn!(job = %job.job_id, %error, "not claimed; it stays due"),
-            }
+            Err(error @ (StoreError::Away(_) | StoreError::LockWait)) => Err(error),
         }
-        Ok(claims)
     }
 
     async fn claim_batch(&self, due: &[Due], worker: &str) -> Result<Vec<Claim>, StoreError> {

@@ -31,7 +31,7 @@ pub use cancel::CancelCommand;
 pub use catalog::{
     Branch, BranchSpec, Catalog, Company, CompanySpec, EventTypeSpec, Service, ServiceSpec, Staff, StaffSpec,
 };
-pub use claim::{Attendee, Claim, Claimed, Mode};
+pub use claim::{Attendee, Batch, Claim, Claimed, Mode};
 pub use command::{AcceptError, Accepted, BookingCommand, CustomerFacts, How, Source};
 pub use enqueue::Enqueued;
 pub use error::StoreError;

@@ -5,7 +5,7 @@ use crate::world::World;
 use domain::id::AppointmentId;
 use domain::job::State;
 use std::collections::HashSet;
-use store::{Claim, Claimed};
+use store::{Claim, Claimed, JobRef, StoreError};
 
 const DUE: &str = "UPDATE job SET run_at = clock_timestamp() - interval '2 seconds' WHERE state = 'available'";
 
@@ -20,14 +20,17 @@ async fn backlog(world: &World, days: u32) -> Vec<AppointmentId> {
     ids
 }
 
-async fn claim(world: &World, limit: i64) -> (Vec<Claimed>, usize) {
-    let claims = world.store.claim_due(limit, "w").await.unwrap();
-    let others = claims.iter().filter(|c| !matches!(c, Claim::Granted(_))).count();
-    let granted = claims.into_iter().filter_map(|c| match c {
+/// What was granted, and how many are to be claimed by themselves.
+async fn claim(world: &World, limit: i64) -> (Vec<Claimed>, Vec<JobRef>) {
+    let batch = world.store.claim_due(limit, "w").await.unwrap();
+    (batch.claims.into_iter().filter_map(granted).collect(), batch.alone)
+}
+
+fn granted(claim: Claim) -> Option<Claimed> {
+    match claim {
         Claim::Granted(claimed) => Some(*claimed),
         Claim::Ended { .. } | Claim::Busy { .. } | Claim::Gone => None,
-    });
-    (granted.collect(), others)
+    }
 }
 
 #[tokio::test]
@@ -38,8 +41,8 @@ async fn a_batch_is_one_transaction_and_waits_for_nobody() {
     let lock = "SELECT FROM appointment WHERE appointment_id = $1 FOR UPDATE";
     sqlx::query(lock).bind(ids[1].0).execute(&mut *elsewhere).await.unwrap();
 
-    let (granted, others) = claim(&world, 10).await;
-    assert_eq!((granted.len(), others), (3, 0), "one job each, and not the one that is locked");
+    let (granted, alone) = claim(&world, 10).await;
+    assert_eq!((granted.len(), alone.len()), (3, 0), "one job each, and not the one that is locked");
     assert!(granted.iter().all(|c| c.appointment_id != ids[1]));
     assert_eq!(world.count("SELECT count(DISTINCT xmin::text) FROM calcom_op").await, 1, "one transaction");
     assert_eq!(world.count("SELECT count(*) FROM calcom_op WHERE state = 'sent'").await, 3);
@@ -55,9 +58,12 @@ async fn customers_are_learnt_where_nothing_else_is_to_be_done() {
     let world = World::new().await;
     backlog(&world, 2).await;
     world.sql("UPDATE job SET run_at = clock_timestamp() + interval '1 hour' WHERE kind = 'booking'").await;
-    let claims = world.store.claim_due(10, "w").await.unwrap();
-    assert_eq!(claims.len(), 2);
-    assert!(claims.iter().all(|c| matches!(c, Claim::Ended { state: State::Completed, .. })), "{claims:?}");
+    let (granted, alone) = claim(&world, 10).await;
+    assert_eq!((granted.len(), alone.len()), (0, 2));
+    for job in alone {
+        let learnt = world.store.claim(job, "w").await.unwrap();
+        assert!(matches!(learnt, Claim::Ended { state: State::Completed, .. }), "{learnt:?}");
+    }
     world.gone().await;
 }
 
@@ -67,9 +73,16 @@ async fn one_that_fails_stops_nobody_else_and_burns_nothing() {
     let ids = backlog(&world, 3).await;
     world.sql("ALTER TABLE appointment DROP CONSTRAINT appointment_status_is_known").await;
     world.sql(&format!("UPDATE appointment SET status = 'strange' WHERE appointment_id = '{}'", ids[0])).await;
-    let (granted, _) = claim(&world, 10).await;
-    assert_eq!(granted.len(), 2);
-    assert!(granted.iter().all(|c| c.fence == 1 && c.appointment_id != ids[0]), "{granted:?}");
+    let (granted, alone) = claim(&world, 10).await;
+    assert_eq!((granted.len(), alone.len()), (0, 3), "the batch is rolled back");
+    let mut fences = Vec::new();
+    for job in alone {
+        match world.store.claim(job, "w").await {
+            Ok(Claim::Granted(claimed)) => fences.push(claimed.fence),
+            other => assert!(matches!(other, Err(StoreError::Broken { .. })), "{other:?}"),
+        }
+    }
+    assert_eq!(fences, [1, 1], "and nothing was burnt by it");
     let untouched =
         "SELECT count(*) FROM job WHERE state = 'available' AND fence = 0 AND crashes = 0 AND kind = 'booking'";
     assert_eq!(world.count(untouched).await, 1);
@@ -83,12 +96,12 @@ async fn a_kind_of_a_newer_release_is_left_to_it() {
     backlog(&world, 2).await;
     world.sql("ALTER TABLE job DROP CONSTRAINT job_kind_is_known").await;
     world.sql("UPDATE job SET kind = 'holiday' WHERE kind = 'customer'").await;
-    let (granted, others) = claim(&world, 10).await;
-    assert_eq!((granted.len(), others), (2, 0));
+    let (granted, alone) = claim(&world, 10).await;
+    assert_eq!((granted.len(), alone.len()), (2, 0));
     let foreign: Vec<uuid::Uuid> =
         sqlx::query_scalar("SELECT job_id FROM job WHERE kind = 'holiday'").fetch_all(&world.pool).await.unwrap();
     for job_id in &foreign {
-        let job = store::JobRef { job_id: domain::id::JobId(*job_id), ..granted[0].job };
+        let job = JobRef { job_id: domain::id::JobId(*job_id), ..granted[0].job };
         assert!(matches!(world.store.claim(job, "w").await.unwrap(), Claim::Gone));
     }
     assert_eq!(foreign.len(), 2);
@@ -104,12 +117,9 @@ async fn two_workers_share_a_backlog_and_nothing_is_claimed_twice() {
         async move {
             let mut got = Vec::new();
             loop {
-                let claims = store.claim_due(4, worker).await.unwrap();
+                let claims = store.claim_due(4, worker).await.unwrap().claims;
                 let before = got.len();
-                got.extend(claims.into_iter().filter_map(|c| match c {
-                    Claim::Granted(claimed) => Some(claimed.appointment_id),
-                    Claim::Ended { .. } | Claim::Busy { .. } | Claim::Gone => None,
-                }));
+                got.extend(claims.into_iter().filter_map(granted).map(|claimed| claimed.appointment_id));
                 if got.len() == before {
                     return got;
                 }

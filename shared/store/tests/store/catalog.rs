@@ -12,7 +12,7 @@ async fn a_catalog_is_what_was_loaded_last() {
     assert_eq!(world.store.company_by_slug("salon").await.unwrap().unwrap(), world.company);
     assert_eq!(world.store.company_by_id(company_id).await.unwrap().unwrap(), world.company);
     assert_eq!(world.store.company_by_slug("nobody").await.unwrap(), None);
-    assert_eq!(world.store.companies().await.unwrap(), [world.company.clone()]);
+    assert_eq!(world.store.companies().await.unwrap(), std::slice::from_ref(&world.company));
     let first = world.store.catalog(company_id).await.unwrap();
     assert_eq!((first.branches.len(), first.staff.len(), first.services.len()), (1, 3, 3));
     assert_eq!(first.branches[0].hours.openings.len(), 7);

@@ -75,6 +75,17 @@ impl Arguments {
         })
     }
 
+    /// As `text`, but what cannot be text has been said too: a garbled "which one" must not become "the only one".
+    pub(crate) fn anything(&self, names: &[&str]) -> Option<String> {
+        self.text(names).or_else(|| {
+            let garbled = names.iter().filter_map(|name| self.0.get(*name));
+            garbled
+                .filter(|value| value.is_boolean() || value.is_array() || value.is_object())
+                .map(Value::to_string)
+                .next()
+        })
+    }
+
     /// Was it said, as a boolean or in words, that this is *not* so?
     pub(crate) fn denied(&self, names: &[&str]) -> bool {
         names.iter().filter_map(|name| self.0.get(*name)).any(|value| match value {
@@ -144,6 +155,18 @@ mod tests {
         assert_eq!(arguments(both).text(DATE).as_deref(), Some("morgen"), "a template says nothing");
         assert_eq!(arguments(json!("{\"uhrzeit\":\"14:00\"}")).text(TIME).as_deref(), Some("14:00"));
         assert_eq!(arguments(json!([1])).text(TIME), None);
+    }
+
+    #[test]
+    fn what_cannot_be_text_has_been_said_all_the_same() {
+        let id = |value: Value| arguments(json!({"appointment_id": value})).anything(APPOINTMENT);
+        assert_eq!(id(json!("4711")).as_deref(), Some("4711"));
+        assert_eq!(id(json!(["4711"])).as_deref(), Some("[\"4711\"]"));
+        assert!(id(json!({})).is_some() && id(json!(false)).is_some());
+        assert_eq!(
+            (id(json!(null)), id(json!("none")), arguments(json!({})).anything(APPOINTMENT)),
+            (None, None, None)
+        );
     }
 
     #[test]

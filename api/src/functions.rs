@@ -108,8 +108,10 @@ impl Call<'_> {
         self.language.pick(german, english)
     }
 
+    /// The clock on the wall of the branch that was called; without a branch, the company's.
     fn time_zone(&self) -> Tz {
-        self.catalog.company.time_zone
+        let branch = self.caller.as_ref().and_then(|caller| self.branch(caller));
+        branch.map_or(self.catalog.company.time_zone, |branch| branch.hours.time_zone)
     }
 
     fn company_id(&self) -> i32 {
@@ -143,7 +145,7 @@ impl Call<'_> {
         listed.map(|s| json!({ "id": s.service_id, "name": s.name, "duration": s.duration_minutes })).collect()
     }
 
-    /// The words of a moment in this company's language and time zone.
+    /// The words of a moment in this company's language and this branch's time zone.
     fn moment(&self, at: DateTime<Utc>) -> String {
         self.language.moment(at, self.time_zone())
     }
@@ -254,7 +256,7 @@ struct Wish {
 impl Wish {
     fn of(call: &Call<'_>) -> Result<Self, Reply> {
         let time_zone = call.time_zone();
-        let id = call.args.text(arguments::APPOINTMENT);
+        let id = call.args.anything(arguments::APPOINTMENT);
         // An id that is no id names nothing of ours; Uuid::nil is nobody's.
         let id = id.map(|written| AppointmentId(Uuid::try_parse(&written).unwrap_or_default()));
         let unclear = |missing: &str| {
@@ -264,15 +266,15 @@ impl Wish {
             );
             Reply::refusal("missing_required_fields", message).with("missing", json!([missing]))
         };
-        let date = match call.args.text(arguments::DATE) {
+        let date = match call.args.anything(arguments::DATE) {
             None => None,
             Some(text) => Some(when::date(&text, time_zone, call.now).ok_or_else(|| unclear("date"))?),
         };
-        let time = match call.args.text(arguments::TIME) {
+        let time = match call.args.anything(arguments::TIME) {
             None => None,
             Some(text) => Some(when::time(&text).ok_or_else(|| unclear("time"))?),
         };
-        let service = call.args.text(arguments::SERVICE).map(|name| name.to_lowercase());
+        let service = call.args.anything(arguments::SERVICE).map(|name| name.to_lowercase());
         Ok(Self { id, date, time, service, time_zone })
     }
 

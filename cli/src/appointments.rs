@@ -5,7 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use clap::Subcommand;
-use domain::appointment::Sync;
+use domain::appointment::{Status, Sync};
 use domain::id::AppointmentId;
 use serde::Serialize;
 use store::{Accepted, AppointmentView, CancelCommand, How, Told};
@@ -128,7 +128,7 @@ fn shown(output: Output, view: &AppointmentView) -> Result<Answer, Failure> {
             ("appointment", Some(view.appointment_id.to_string())),
             ("status", Some(format!("{} (version {})", view.status.as_str(), view.version))),
             ("reason", view.reason.clone()),
-            ("at Cal.com", Some(format!("{}: {}", view.sync.as_str(), meaning(view.sync)))),
+            ("at Cal.com", Some(format!("{}: {}", view.sync.as_str(), meaning(view.status, view.sync)))),
             ("time", Some(time(view))),
             ("service", Some(format!("{} ({})", view.service_name, view.service_id))),
             ("staff", Some(format!("{} ({})", view.staff_name, view.staff_id))),
@@ -151,11 +151,12 @@ fn time(view: &AppointmentView) -> String {
     }
 }
 
-fn meaning(sync: Sync) -> &'static str {
+fn meaning(status: Status, sync: Sync) -> &'static str {
     match sync {
+        Sync::Synced if status.wants_booking() == Some(false) => "no booking stands there, as promised",
         Sync::Pending => "Cal.com differs from the promise, a job is due",
         Sync::InFlight => "a request is on its way",
-        Sync::Synced => "Cal.com agrees with the promise",
+        Sync::Synced => "the booking stands there, as promised",
         Sync::AwaitingConfirmation => "booked, the business must confirm it there",
         Sync::Unknown => "a request went out and nobody knows yet what it did",
         Sync::NeedsReview => "a person must look, the time stays occupied",
@@ -225,7 +226,7 @@ fn told(output: Output, view: &AppointmentView, story: &[Told]) -> Result<Answer
             view.status.as_str(),
             view.version,
             view.sync.as_str(),
-            meaning(view.sync),
+            meaning(view.status, view.sync),
             story_text(story)
         )
     })
@@ -334,7 +335,7 @@ mod tests {
         let wanted = "\
 Appointment 00000000-0000-0000-0000-000000000001
 Herrenhaarschnitt with Anna Berg, Wed 2026-11-25 22:00 to 22:30 Europe/Berlin
-Now scheduled (version 2); at Cal.com synced: Cal.com agrees with the promise
+Now scheduled (version 2); at Cal.com synced: the booking stands there, as promised
 Seconds since 2026-11-24 12:00:00.000 UTC:
 
  +0.000 s  accepted   customer  The appointment was accepted as requested.
@@ -388,7 +389,7 @@ Seconds since 2026-11-24 12:00:00.000 UTC:
         let wanted = "\
 appointment  00000000-0000-0000-0000-000000000001
 status       scheduled (version 2)
-at Cal.com   synced: Cal.com agrees with the promise
+at Cal.com   synced: the booking stands there, as promised
 time         Wed 2026-11-25 22:00 to 22:30 Europe/Berlin
 service      Herrenhaarschnitt (1)
 staff        Anna Berg (1)

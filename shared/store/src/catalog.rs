@@ -162,6 +162,9 @@ impl Store {
     /// # Errors
     /// Postgres is away.
     pub async fn company_by_slug(&self, slug: &str) -> Result<Option<Company>, StoreError> {
+        if slug.contains('\0') {
+            return Ok(None); // no text in Postgres has one: it would be an error there
+        }
         let row = sqlx::query!("SELECT company_id, slug, name, time_zone, language FROM company WHERE slug = $1", slug)
             .fetch_optional(&self.pool)
             .await?;

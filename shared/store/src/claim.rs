@@ -16,7 +16,7 @@ use domain::id::{AppointmentId, CustomerId, OpId};
 use domain::job::{Decision, Kind, Scene, State, decide};
 use domain::outcome::Past;
 use domain::resolve::Asked;
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// Authorised to act, or to look.
@@ -144,11 +144,14 @@ impl Store {
             return Ok(Vec::new());
         }
         let mut tx = self.pool.begin().await?;
+        let subjects = Subject::free(&mut tx, due).await?;
+        let Some(xid) = subjects.first().map(|subject| subject.xid.clone()) else { return Ok(Vec::new()) };
         let mut claims = Vec::new();
-        for subject in Subject::free(&mut tx, due).await? {
+        for subject in subjects {
             claims.push(self.decide(&mut tx, subject, worker).await?);
         }
-        self.commit_claims(tx, claims).await
+        self.commit(tx, &xid).await?;
+        Ok(claims)
     }
 
     async fn claim_once(&self, job: JobRef, worker: &str) -> Result<Claim, StoreError> {
@@ -157,11 +160,12 @@ impl Store {
             drop(tx);
             return self.merge_customer(job, worker).await;
         };
+        let xid = subject.xid.clone();
         let claim = self.decide(&mut tx, subject, worker).await?;
-        if matches!(claim, Claim::Gone) {
-            return Ok(claim);
+        if !matches!(claim, Claim::Gone) {
+            self.commit(tx, &xid).await?;
         }
-        Ok(self.commit_claims(tx, vec![claim]).await?.pop().unwrap_or(Claim::Gone))
+        Ok(claim)
     }
 
     /// Reads what the job is about, under its lock, and does what the domain decides.
@@ -188,38 +192,6 @@ impl Store {
         }
     }
 
-    /// The reply to COMMIT may be lost: then asks which claims hold, and never claims blindly again.
-    async fn commit_claims(
-        &self,
-        tx: Transaction<'static, Postgres>,
-        claims: Vec<Claim>,
-    ) -> Result<Vec<Claim>, StoreError> {
-        let Err(lost) = tx.commit().await else { return Ok(claims) };
-        let mut held = Vec::new();
-        for claim in claims {
-            if let Claim::Granted(claimed) = claim
-                && self.holds(&claimed).await?
-            {
-                held.push(Claim::Granted(claimed));
-            }
-        }
-        if held.is_empty() { Err(lost.into()) } else { Ok(held) }
-    }
-
-    /// Is the job running under exactly this claim?
-    async fn holds(&self, claimed: &Claimed) -> Result<bool, StoreError> {
-        let row = sqlx::query_scalar!(
-            "SELECT state FROM job WHERE company_id = $1 AND job_id = $2 AND fence = $3 AND worker = $4",
-            claimed.job.company_id,
-            claimed.job.job_id.0,
-            claimed.fence,
-            claimed.worker
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.as_deref() == Some(State::Running.as_str()))
-    }
-
     /// Takes the job and writes the intent of a new effect.
     async fn intend(
         &self,
@@ -229,7 +201,7 @@ impl Store {
         effect: Effect,
         worker: &str,
     ) -> Result<Claim, StoreError> {
-        let Subject { job, locked, attendee } = subject;
+        let Subject { job, locked, attendee, xid: _ } = subject;
         let segment = found.segment(effect.segment_no)?;
         let creates = effect.kind == EffectKind::Create;
         let asks_time = effect.kind != EffectKind::Cancel;
@@ -298,7 +270,7 @@ impl Store {
         op: &FoundOp,
         worker: &str,
     ) -> Result<Claim, StoreError> {
-        let Subject { job, locked, attendee } = subject;
+        let Subject { job, locked, attendee, xid: _ } = subject;
         let segment = found.segment(op.segment_no)?;
         let fence = sqlx::query_scalar!(
             "WITH j AS (
@@ -402,10 +374,11 @@ async fn end(
     found: i32,
 ) -> Result<Claim, StoreError> {
     let (job, locked) = (subject.job, &subject.locked);
+    let (fence, started_at) = (waiting.fence + 1, Some(waiting.now));
+    record(conn, &Attempt { job, fence, seen_version: found, worker, outcome, started_at }).await?;
     if !finish(conn, job, waiting.fence, state, locked, outcome).await? {
-        return Ok(Claim::Gone);
+        return Err(StoreError::Broken { what: "a job's fence moved under its subject's lock" });
     }
-    record(conn, &Attempt { job, fence: waiting.fence + 1, seen_version: found, worker, outcome }).await?;
     let ring = wake(conn, locked).await?;
     release(conn, locked.company_id, locked.appointment_id).await?;
     Ok(Claim::Ended { state, expected: waiting.expected_version, found, ring })

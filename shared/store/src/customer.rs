@@ -28,7 +28,8 @@ impl Store {
             return Err(StoreError::Broken { what: "a job has no appointment" });
         };
         let row = sqlx::query!(
-            r#"SELECT state, fence, expected_version, run_at <= clock_timestamp() AS "due!" FROM job
+            r#"SELECT state, fence, expected_version, run_at <= clock_timestamp() AS "due!", clock_timestamp() AS "now!"
+               FROM job
                WHERE company_id = $1 AND job_id = $2"#,
             job.company_id,
             job.job_id.0
@@ -57,11 +58,11 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         let (state, outcome) = (State::Completed, "merged");
+        let (fence, seen_version, started_at) = (row.fence + 1, locked.version, Some(row.now));
+        record(&mut tx, &Attempt { job, fence, seen_version, worker, outcome, started_at }).await?;
         if !finish(&mut tx, job, row.fence, state, &locked, outcome).await? {
-            return Ok(Claim::Gone);
+            return Err(StoreError::Broken { what: "a job's fence moved under its subject's lock" });
         }
-        let attempt = Attempt { job, fence: row.fence + 1, seen_version: locked.version, worker, outcome };
-        record(&mut tx, &attempt).await?;
         tx.commit().await?;
         Ok(Claim::Ended { state, expected: row.expected_version, found: locked.version, ring: vec![] })
     }

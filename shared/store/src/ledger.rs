@@ -19,20 +19,23 @@ pub(crate) struct Attempt<'a> {
     pub(crate) seen_version: i32,
     pub(crate) worker: &'a str,
     pub(crate) outcome: &'a str,
+    /// `None` = when the job was taken; an attempt that ends in its claim took nothing.
+    pub(crate) started_at: Option<DateTime<Utc>>,
 }
 
-/// Writes the attempt, once, when it ends.
+/// Writes the attempt, once, when it ends; before the job's own end, so that a story tells them in this order.
 pub(crate) async fn record(conn: &mut PgConnection, attempt: &Attempt<'_>) -> Result<(), StoreError> {
     sqlx::query!(
         "INSERT INTO job_attempt (company_id, job_id, fence, started_at, seen_version, worker, outcome)
-         SELECT $1, $2, $3, COALESCE(started_at, clock_timestamp()), $4, $5, $6 FROM job
+         SELECT $1, $2, $3, COALESCE($7, started_at, clock_timestamp()), $4, $5, $6 FROM job
          WHERE company_id = $1 AND job_id = $2",
         attempt.job.company_id,
         attempt.job.job_id.0,
         attempt.fence,
         attempt.seen_version,
         attempt.worker,
-        attempt.outcome
+        attempt.outcome,
+        attempt.started_at
     )
     .execute(conn)
     .await?;
@@ -179,7 +182,8 @@ impl Store {
         let Some(state) = back_to_waiting(self, &mut tx, job, fence, &back, "crashed").await? else {
             return Ok(vec![]);
         };
-        let attempt = Attempt { job, fence, seen_version: locked.version, worker, outcome: "crashed" };
+        let attempt =
+            Attempt { job, fence, seen_version: locked.version, worker, outcome: "crashed", started_at: None };
         record(&mut tx, &attempt).await?;
         if state == State::Parked {
             let segments = locked.segments(&mut tx).await?;

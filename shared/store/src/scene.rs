@@ -20,6 +20,8 @@ pub(crate) struct Subject {
     pub(crate) job: JobRef,
     pub(crate) locked: Locked,
     pub(crate) attendee: Attendee,
+    /// The transaction that holds the lock, for a lost COMMIT.
+    pub(crate) xid: String,
 }
 
 struct SubjectRow {
@@ -35,6 +37,7 @@ struct SubjectRow {
     time_zone: String,
     language: String,
     customer_id: Uuid,
+    xid: String,
 }
 
 impl Subject {
@@ -44,7 +47,8 @@ impl Subject {
         let row = sqlx::query_as!(
             SubjectRow,
             r#"SELECT $2::uuid AS "job_id!", company_id, appointment_id, status, version, starts_at, given_name,
-                      given_email, given_phone, time_zone, language, customer_id
+                      given_email, given_phone, time_zone, language, customer_id,
+                      pg_current_xact_id()::text AS "xid!"
                FROM appointment WHERE company_id = $1 AND appointment_id =
                  (SELECT appointment_id FROM job WHERE company_id = $1 AND job_id = $2 AND kind <> $3)
                FOR NO KEY UPDATE"#,
@@ -65,7 +69,8 @@ impl Subject {
         let rows = sqlx::query_as!(
             SubjectRow,
             r#"SELECT d.job_id AS "job_id!", a.company_id, a.appointment_id, a.status, a.version, a.starts_at,
-                      a.given_name, a.given_email, a.given_phone, a.time_zone, a.language, a.customer_id
+                      a.given_name, a.given_email, a.given_phone, a.time_zone, a.language, a.customer_id,
+                      pg_current_xact_id()::text AS "xid!"
                FROM unnest($1::int[], $2::uuid[], $3::uuid[]) AS d (company_id, job_id, appointment_id)
                JOIN appointment a ON a.company_id = d.company_id AND a.appointment_id = d.appointment_id
                ORDER BY a.company_id, a.appointment_id FOR NO KEY UPDATE OF a SKIP LOCKED"#,
@@ -89,7 +94,12 @@ impl Subject {
             language: row.language,
             customer_id: CustomerId(row.customer_id),
         };
-        Ok(Self { job: JobRef { company_id: row.company_id, job_id: JobId(row.job_id) }, locked, attendee })
+        Ok(Self {
+            job: JobRef { company_id: row.company_id, job_id: JobId(row.job_id) },
+            locked,
+            attendee,
+            xid: row.xid,
+        })
     }
 }
 

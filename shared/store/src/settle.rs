@@ -50,7 +50,11 @@ impl Store {
     /// # Errors
     /// Postgres is away or an invariant is broken: try again while the lease lasts.
     pub async fn settle(&self, claimed: &Claimed, outcome: &Outcome, chance: f64) -> Result<Settled, StoreError> {
-        self.retrying("settle", || self.settle_once(claimed, outcome, chance)).await
+        let settled = self.retrying("settle", || self.settle_once(claimed, outcome, chance)).await?;
+        if matches!(settled, Settled::Done { .. }) {
+            metrics::counter!("askpro_attempts_total", "outcome" => word(outcome)).increment(1);
+        }
+        Ok(settled)
     }
 
     async fn settle_once(&self, claimed: &Claimed, outcome: &Outcome, chance: f64) -> Result<Settled, StoreError> {
@@ -68,6 +72,9 @@ impl Store {
             then = Then::Park("not_confirmed_before_its_start");
         }
         let word = word(outcome);
+        let (job, fence, worker) = (claimed.job, claimed.fence, &claimed.worker);
+        let attempt = Attempt { job, fence, seen_version: found, worker, outcome: word, started_at: None };
+        record(&mut tx, &attempt).await?;
         let state = match then {
             Then::Compare if locked.compare(&mut tx, (claimed.job.job_id, claimed.fence)).await? => {
                 let asked_now = running.expected_version == Some(found) && !running.has_heir;
@@ -84,18 +91,9 @@ impl Store {
             }
         };
         let state = state.ok_or(StoreError::Broken { what: "a job's fence moved under its subject's lock" })?;
-        let seen = Attempt {
-            job: claimed.job,
-            fence: claimed.fence,
-            seen_version: found,
-            worker: &claimed.worker,
-            outcome: word,
-        };
-        record(&mut tx, &seen).await?;
         let ring = if is_open(outcome) { vec![] } else { wake(&mut tx, &locked).await? };
         release(&mut tx, company_id, claimed.appointment_id).await?;
         tx.commit().await?;
-        metrics::counter!("askpro_attempts_total", "outcome" => word).increment(1);
         Ok(Settled::Done { state, ring })
     }
 

@@ -53,6 +53,7 @@ impl Store {
         story.extend(jobs(&mut tx, company_id, id).await?);
         story.extend(attempts(&mut tx, company_id, id).await?);
         story.extend(ops(&mut tx, company_id, id).await?);
+        story.extend(releases(&mut tx, company_id, id).await?);
         story.extend(callbacks(&mut tx, company_id, id).await?);
         tx.commit().await?;
         story.sort_by_key(|told| told.at);
@@ -154,7 +155,7 @@ async fn attempts(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -
                 format!("{worker} was lost at the {} job; its lease ran out and the job was given back.", r.kind);
             ("crashed", detail)
         } else {
-            ("settled", format!("{worker} ended its turn at the {} job: {}.", r.kind, r.outcome.replace('_', " ")))
+            ("settled", format!("{worker} ended its turn at the {} job: {}.", r.kind, came_of(&r.outcome)))
         };
         story.push(told(r.ended_at, what, detail));
     }
@@ -163,9 +164,12 @@ async fn attempts(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -
 
 async fn ops(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -> Result<Vec<Told>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT kind, appointment_version, job_id, fence, starts_at, state, sent_at, deadline_at, resolved_at,
-                answered_status, looks, next_look_at
-         FROM calcom_op WHERE company_id = $1 AND appointment_id = $2 ORDER BY op_id",
+        "SELECT o.kind, o.appointment_version, o.job_id, o.fence, o.starts_at, o.state, o.sent_at, o.deadline_at,
+                o.resolved_at, o.answered_status, o.looks, o.next_look_at,
+                (SELECT max(e.version) FROM appointment_event e
+                 WHERE e.company_id = o.company_id AND e.appointment_id = o.appointment_id
+                   AND e.at < o.resolved_at AND e.version > o.appointment_version) AS overtaken_by
+         FROM calcom_op o WHERE o.company_id = $1 AND o.appointment_id = $2 ORDER BY o.op_id",
         company_id,
         id.0
     )
@@ -177,17 +181,17 @@ async fn ops(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -> Res
             Told::new(at, what, who, detail).about(Some(r.appointment_version), Some(r.job_id), Some(r.fence))
         };
         let time = r.starts_at.map(|t| t.format("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default();
-        let wish = match r.kind.as_str() {
-            "create" => format!("make a booking at {time}"),
-            "reschedule" => format!("move the booking to {time}"),
-            _ => "cancel the booking".to_owned(),
+        let (wish, deed) = match r.kind.as_str() {
+            "create" => (format!("make a booking at {time}"), format!("made the booking at {time}")),
+            "reschedule" => (format!("move the booking to {time}"), format!("moved the booking to {time}")),
+            _ => ("cancel the booking".to_owned(), "cancelled the booking".to_owned()),
         };
         story.push(told(r.sent_at, "sent", "gateway", format!("Cal.com was asked to {wish}.")));
         let status = r.answered_status.map(|s| format!(" It had answered {s}.")).unwrap_or_default();
         let by = match r.looks {
-            0 => "Cal.com answered".to_owned(),
-            1 => "One look at Cal.com showed".to_owned(),
-            n => format!("{n} looks at Cal.com showed"),
+            0 => String::new(),
+            1 => "One look showed: ".to_owned(),
+            n => format!("{n} looks showed: "),
         };
         let Some(at) = r.resolved_at else {
             if r.state == "unknown" || r.looks > 0 {
@@ -202,14 +206,43 @@ async fn ops(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -> Res
             }
             continue;
         };
-        let detail = match r.state.as_str() {
-            "applied" => format!("{by} that it is done: {wish}."),
-            "refused" => format!("{by} that it was refused: {wish}.{status}"),
-            _ => format!("{by} that it never happened: {wish}.{status}"),
+        let detail = match (r.state.as_str(), r.overtaken_by) {
+            ("applied", None) => format!("{by}Cal.com has {deed}."),
+            ("applied", Some(version)) => {
+                format!("{by}Cal.com has {deed}. Meanwhile the promise has become version {version}: that is next.")
+            }
+            ("refused", _) => format!("{by}Cal.com refused to {wish}.{status}"),
+            (_, _) => format!("{by}Cal.com has not {deed}, and will not any more.{status}"),
         };
         story.push(told(at, if r.looks == 0 { "answered" } else { "looked" }, "calcom", detail));
     }
     Ok(story)
+}
+
+/// How an attempt ended, in words.
+fn came_of(outcome: &str) -> String {
+    match outcome {
+        "applied" => "done".to_owned(),
+        "merged" => "the customer's name and e-mail are noted".to_owned(),
+        "nothing_to_do" => "nothing was left to do".to_owned(),
+        other => other.replace('_', " "),
+    }
+}
+
+async fn releases(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -> Result<Vec<Told>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT lower(during) AS "starts_at!", ended_at AS "ended_at!" FROM slot
+           WHERE company_id = $1 AND appointment_id = $2 AND state = 'released' AND ended_at IS NOT NULL"#,
+        company_id,
+        id.0
+    )
+    .fetch_all(conn)
+    .await?;
+    let told = rows.into_iter().map(|r| {
+        let time = r.starts_at.format("%Y-%m-%d %H:%M UTC");
+        Told::new(r.ended_at, "released", "gateway", format!("The time is free again: {time}."))
+    });
+    Ok(told.collect())
 }
 
 async fn callbacks(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -> Result<Vec<Told>, StoreError> {

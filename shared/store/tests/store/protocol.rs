@@ -122,6 +122,15 @@ async fn a_cancel_during_the_create_wins_and_gives_the_time_back_last() {
         word(&world, "SELECT string_agg(version::text, ',' ORDER BY version) FROM appointment_event").await,
         "1,2"
     );
+    let story = world.store.timeline(world.company.company_id, booked.id).await.unwrap().unwrap();
+    let told = |what: &str| story.iter().filter(|t| t.what == what).count();
+    assert_eq!((told("claimed"), told("settled"), told("sent"), told("answered"), told("released")), (3, 3, 2, 2, 1));
+    let of_the_booking: Vec<_> =
+        story.iter().filter(|t| t.job_id == Some(booked.booking.job_id)).map(|t| t.what.as_str()).collect();
+    let in_order = ["enqueued", "claimed", "sent", "answered", "settled", "claimed", "settled", "superseded"];
+    assert_eq!(of_the_booking, in_order, "causes before effects, and each turn once");
+    let overtaken = story.iter().find(|t| t.what == "answered").unwrap();
+    assert!(overtaken.detail.ends_with("Meanwhile the promise has become version 2: that is next."), "{overtaken:?}");
     world.gone().await;
 }
 

@@ -1,107 +1,179 @@
-//! A whole system for one test: a database and a queue of its own, a sandbox Cal.com in this process, and workers as
-//! processes that can be killed. When a test drops its world, the invariants are checked first (`World::at_rest`).
+//! A whole system for one test: a database and a queue of its own, a sandbox Cal.com in this process, and API and
+//! workers as processes that can be killed. A test ends with `World::at_rest`, which checks the invariants.
 //!
 //! `TEST_DATABASE_URL` and `TEST_REDIS_URL` name the servers; `./dev test` starts them. Deliberately absent: waiting for
 //! time; whoever waits names what for.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
-use domain::hours::Opening;
+mod process;
+mod proxy;
+mod salon;
+mod servers;
+mod wire;
+
+pub use process::{Answer, Api, Process, retell_signature};
+pub use proxy::{Commit, Proxy, Stop, Stopped};
+pub use salon::{BRANCH_PHONE, WISHES_A_DAY};
+pub use servers::{Postgres, Redis};
+pub use wire::{Traffic, Wire};
+
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::AppointmentId;
 use domain::phone::{Identity, Phone};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use sandbox::{Booking, Config, Effect, Entry, EventType, Host, Sandbox, Status, What};
-use secrecy::SecretString;
+use process::RETELL_KEY;
+use queue::{Doorbell, QueueSettings};
+use sandbox::{Booking, Config, Effect, Entry, Sandbox, Status, What};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
-use store::{
-    BookingCommand, BranchSpec, CancelCommand, Company, CompanySpec, CustomerFacts, EventTypeSpec, SecretKind,
-    ServiceSpec, Source, StaffSpec, Store, StoreSettings,
-};
+use store::{BookingCommand, CancelCommand, Company, CustomerFacts, Scope, SecretKind, Source, Store, StoreSettings};
 use uuid::Uuid;
 
 /// Nobody waits longer for anything; far above what a noisy machine needs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// 32 bytes, base64.
 const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-/// Times of the crash tests, as short as their order allows.
+/// Times of the tests, as short as their order allows.
 pub const CALCOM_TIMEOUT: Duration = Duration::from_secs(1);
 pub const LEASE: Duration = Duration::from_secs(2);
 pub const QUARANTINE: Duration = Duration::from_secs(3);
+
+/// What a world is made of.
+pub struct Setup {
+    /// All of them do the one service.
+    pub staff: i32,
+    /// URL of the server, with some database.
+    pub postgres: String,
+    pub redis: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { staff: 1, postgres: variable("TEST_DATABASE_URL"), redis: variable("TEST_REDIS_URL") }
+    }
+}
 
 pub struct World {
     pub store: Store,
     pub pool: PgPool,
     pub sandbox: Sandbox,
     pub company: Company,
+    setup: Setup,
     database: String,
-    server: String,
     queue: String,
 }
 
-/// A worker process; it dies with its guard.
-pub struct Worker(Child);
-
 impl World {
     pub async fn new() -> Self {
-        let server = variable("TEST_DATABASE_URL");
+        Self::of(Setup::default()).await
+    }
+
+    pub async fn of(setup: Setup) -> Self {
         let name = Uuid::now_v7().simple().to_string();
         let database = format!("whole_{name}");
-        let mut conn = PgConnection::connect(&server).await.unwrap();
+        let mut conn = PgConnection::connect(&setup.postgres).await.unwrap();
         sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {database}"))).execute(&mut conn).await.unwrap();
         conn.close().await.unwrap();
-        let url = format!("{}/{database}", server.rsplit_once('/').unwrap().0);
+        let url = database_url(&setup.postgres, &database);
         let store = Store::connect(settings(&url)).unwrap();
         store.migrate().await.unwrap();
-        let company = store.load_company(&salon()).await.unwrap();
-        let key = SecretString::from("cal_test");
-        store.set_secret(company.company_id, SecretKind::Calcom, &key).await.unwrap();
-        let sandbox = sandbox::start(Config { event_types: event_types(), ..Config::default() }).await.unwrap();
-        let pool = PgPool::connect(&url).await.unwrap();
-        Self { store, pool, sandbox, company, database, server, queue: format!("q{name}") }
-    }
-
-    /// Starts a worker that dies at `crash_at` (`claimed#1`), if one is given.
-    pub fn worker(&self, crash_at: Option<&str>) -> Worker {
-        let url = format!("{}/{}", self.server.rsplit_once('/').unwrap().0, self.database);
-        let key = format!("k1:{KEY}");
-        let program = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("askpro-worker");
-        let mut command = Command::new(program);
-        command
-            .env("ASKPRO_DATABASE_URL", url)
-            .env("ASKPRO_REDIS_URL", variable("TEST_REDIS_URL"))
-            .env("ASKPRO_QUEUE", &self.queue)
-            .env("ASKPRO_CALCOM_URL", &self.sandbox.url)
-            .env("ASKPRO_CALCOM_ALLOW_INSECURE", "true")
-            .env("ASKPRO_CALCOM_TIMEOUT_MS", CALCOM_TIMEOUT.as_millis().to_string())
-            .env("ASKPRO_LEASE_MS", LEASE.as_millis().to_string())
-            .env("ASKPRO_RENEWAL_MS", "500")
-            .env("ASKPRO_WORKER_LOCK_WAIT_MS", "1000")
-            .env("ASKPRO_QUARANTINE_MS", QUARANTINE.as_millis().to_string())
-            .env("ASKPRO_METRICS_LISTEN", "127.0.0.1:0")
-            .env("ASKPRO_SEALING_KEYS", &key)
-            .env("ASKPRO_MARKER_KEYS", &key)
-            .env("ASKPRO_LOG", "warn")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        if let Some(point) = crash_at {
-            command.env("CRASH_AT", point);
+        let company = store.load_company(&salon::salon(setup.staff)).await.unwrap();
+        for (kind, secret) in [(SecretKind::Calcom, "cal_test"), (SecretKind::Retell, RETELL_KEY)] {
+            store.set_secret(company.company_id, kind, &SecretString::from(secret)).await.unwrap();
         }
-        Worker(command.spawn().expect("askpro-worker is built beside the tests: `./dev test` does it"))
+        let config = Config { event_types: salon::event_types(setup.staff), ..Config::default() };
+        let sandbox = sandbox::start(config).await.unwrap();
+        let pool = PgPool::connect(&url).await.unwrap();
+        Self { store, pool, sandbox, company, setup, database, queue: format!("q{name}") }
     }
 
-    /// Accepts the n-th half hour of the day after tomorrow for the n-th customer.
-    pub async fn book(&self, n: u32) -> AppointmentId {
+    pub fn database_url(&self) -> String {
+        database_url(&self.setup.postgres, &self.database)
+    }
+
+    /// The record once more, with connections of its own to this URL of its database.
+    pub fn store_through(&self, url: &str) -> Store {
+        Store::connect(settings(url)).unwrap()
+    }
+
+    /// A worker that dies at `crash_at` (`claimed#1`), if one is given.
+    pub fn worker(&self, crash_at: Option<&str>) -> Process {
+        let crash: Vec<_> = crash_at.map(|point| ("CRASH_AT", point.to_owned())).into_iter().collect();
+        self.worker_with(&crash)
+    }
+
+    /// A worker with some variables of its own.
+    pub fn worker_with(&self, variables: &[(&str, String)]) -> Process {
+        Process::start("askpro-worker", &[&self.environment(), variables].concat(), Stdio::null())
+    }
+
+    /// The API, with some variables of its own.
+    pub async fn api_with(&self, variables: &[(&str, String)]) -> Api {
+        let ours = [("ASKPRO_LISTEN", "127.0.0.1:0".to_owned()), ("ASKPRO_LOG", "warn,api=info".to_owned())];
+        let key = self.store.create_api_key(self.company.company_id, &Scope::ALL).await.unwrap();
+        Api::start(&[&self.environment(), &ours[..], variables].concat(), key.expose_secret().to_owned())
+    }
+
+    /// What the operator's command line says about this world's company.
+    pub fn askpro(&self, arguments: &[&str]) -> String {
+        process::says("askpro", &self.environment(), &[&["--company", "salon"], arguments].concat())
+    }
+
+    /// What the API and the workers of this world ring with.
+    pub fn doorbell(&self) -> Doorbell {
+        let settings = QueueSettings {
+            redis_url: self.setup.redis.clone(),
+            queue: self.queue.clone(),
+            slots: 1,
+            heartbeat: Duration::from_secs(5),
+            missed_heartbeats: 3,
+            poll: Duration::from_millis(250),
+            out_max: 1_000,
+        };
+        Doorbell::new(&settings).unwrap()
+    }
+
+    pub async fn api(&self) -> Api {
+        self.api_with(&[]).await
+    }
+
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        let milliseconds = |d: Duration| d.as_millis().to_string();
+        let key = format!("k1:{KEY}");
+        vec![
+            ("ASKPRO_DATABASE_URL", self.database_url()),
+            ("ASKPRO_REDIS_URL", self.setup.redis.clone()),
+            ("ASKPRO_QUEUE", self.queue.clone()),
+            ("ASKPRO_CALCOM_URL", self.sandbox.url.clone()),
+            ("ASKPRO_CALCOM_ALLOW_INSECURE", "true".to_owned()),
+            ("ASKPRO_CALCOM_TIMEOUT_MS", milliseconds(CALCOM_TIMEOUT)),
+            ("ASKPRO_LEASE_MS", milliseconds(LEASE)),
+            ("ASKPRO_RENEWAL_MS", "500".to_owned()),
+            ("ASKPRO_WORKER_LOCK_WAIT_MS", "1000".to_owned()),
+            ("ASKPRO_QUARANTINE_MS", milliseconds(QUARANTINE)),
+            ("ASKPRO_METRICS_LISTEN", "127.0.0.1:0".to_owned()),
+            ("ASKPRO_SEALING_KEYS", key.clone()),
+            ("ASKPRO_MARKER_KEYS", key),
+            ("ASKPRO_LOG", "warn".to_owned()),
+        ]
+    }
+
+    /// The n-th wish, each of a time and a customer of its own: staff in turn, then half hour after half hour, from
+    /// the day after tomorrow on.
+    pub async fn wish(&self, n: u32) -> BookingCommand {
         let phone = Phone::parse(&format!("+4915112{n:06}"), phonenumber::country::Id::DE).unwrap();
-        let command = BookingCommand {
+        let staff = u32::try_from(self.setup.staff).unwrap();
+        let (staff_id, nth) = (n % staff + 1, n / staff);
+        let minutes = nth / WISHES_A_DAY * 24 * 60 + nth % WISHES_A_DAY * 30;
+        BookingCommand {
             company_id: self.company.company_id,
             branch_id: 1,
             service_id: 1,
-            staff_id: Some(1),
-            starts_at: self.morning().await + TimeDelta::minutes(30 * i64::from(n)),
+            staff_id: Some(i32::try_from(staff_id).unwrap()),
+            starts_at: self.morning().await + TimeDelta::minutes(minutes.into()),
             who: Identity::Phone(phone.clone()),
             facts: CustomerFacts {
                 name: format!("Jörg Müller {n}"),
@@ -113,8 +185,20 @@ impl World {
             source: Source::Api,
             call: None,
             key: None,
-        };
-        self.store.accept_booking(&command).await.unwrap().appointment_id
+        }
+    }
+
+    /// The n-th wish as a program writes it to `POST /v1/appointments`.
+    pub async fn written(&self, n: u32) -> Value {
+        let wish = self.wish(n).await;
+        let customer = json!({"name": wish.facts.name, "phone": wish.facts.phone.unwrap().as_e164()});
+        json!({"branch_id": wish.branch_id, "service_id": wish.service_id, "staff_id": wish.staff_id,
+               "starts_at": wish.starts_at, "customer": customer})
+    }
+
+    /// Accepts the n-th wish.
+    pub async fn book(&self, n: u32) -> AppointmentId {
+        self.store.accept_booking(&self.wish(n).await).await.unwrap().appointment_id
     }
 
     pub async fn cancel(&self, id: AppointmentId) {
@@ -180,35 +264,16 @@ impl World {
         assert_eq!(self.count(occupied).await, scheduled, "time is kept for what is scheduled and for nothing else");
         let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
         assert_eq!(self.count(deadlocks).await, 0, "deadlocks");
+        self.gone().await;
+    }
+
+    /// Gives everything back and checks nothing: for a test that has broken its world on purpose.
+    pub async fn gone(self) {
         self.sandbox.stop().await.unwrap();
         self.pool.close().await;
-        let mut conn = PgConnection::connect(&self.server).await.unwrap();
+        let mut conn = PgConnection::connect(&self.setup.postgres).await.unwrap();
         let drop = format!("DROP DATABASE {} WITH (FORCE)", self.database);
         sqlx::query(AssertSqlSafe(drop)).execute(&mut conn).await.unwrap();
-    }
-}
-
-impl Worker {
-    pub fn kill(&mut self) {
-        let _gone_already = self.0.kill();
-        self.0.wait().unwrap();
-    }
-
-    pub fn stop(&self) {
-        kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), Signal::SIGTERM).unwrap();
-    }
-
-    /// Waits for its end; `None` = it was killed by a signal.
-    pub async fn ended(&mut self) -> Option<i32> {
-        let child = &mut self.0;
-        wait_for("the end of a worker", async || child.try_wait().unwrap()).await.code()
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _gone_already = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -232,6 +297,10 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: `./dev test` starts the servers and sets it"))
 }
 
+fn database_url(server: &str, database: &str) -> String {
+    format!("{}/{database}", server.rsplit_once('/').unwrap().0)
+}
+
 fn settings(url: &str) -> StoreSettings {
     StoreSettings {
         database_url: SecretString::from(url),
@@ -248,42 +317,4 @@ fn settings(url: &str) -> StoreSettings {
         granularity_minutes: 15,
         sealing_keys: vec![("k1".to_owned(), SecretString::from(KEY))],
     }
-}
-
-fn salon() -> CompanySpec {
-    let time = |h| NaiveTime::from_hms_opt(h, 0, 0).unwrap();
-    CompanySpec {
-        slug: "salon".to_owned(),
-        name: "Salon Morgenrot".to_owned(),
-        time_zone: chrono_tz::Europe::Berlin,
-        language: "de".to_owned(),
-        branches: vec![BranchSpec {
-            id: 1,
-            name: "Kreuzberg".to_owned(),
-            time_zone: chrono_tz::UTC,
-            phones: vec![],
-            hours: (1..=7).map(|weekday| Opening { weekday, opens: time(8), closes: time(20) }).collect(),
-        }],
-        staff: vec![StaffSpec { id: 1, branch_id: 1, name: "Anna Berg".to_owned(), calcom_user_id: 1 }],
-        services: vec![ServiceSpec {
-            id: 1,
-            name: "Herrenhaarschnitt".to_owned(),
-            aliases: vec![],
-            duration_minutes: 30,
-            minimum_notice_minutes: 15,
-        }],
-        event_types: vec![EventTypeSpec { id: 101, branch_id: 1, service_id: 1, staff_id: 1 }],
-    }
-}
-
-fn event_types() -> Vec<EventType> {
-    let host = Host {
-        id: 1,
-        name: "Anna Berg".to_owned(),
-        email: "anna@salon.test".to_owned(),
-        username: "anna".to_owned(),
-        time_zone: "Europe/Berlin".to_owned(),
-    };
-    let (id, slug) = (101, "herrenhaarschnitt".to_owned());
-    vec![EventType { id, slug, title: None, length_minutes: 30, host, requires_confirmation: false }]
 }

@@ -1,4 +1,4 @@
-//! `POST /v2/bookings/{uid}/cancel`.
+//! `POST /v2/bookings/{uid}/cancel`: once and no more, by the uid alone, and what it leaves behind.
 
 use reqwest::Method;
 use sandbox::Status;

@@ -1,4 +1,4 @@
-//! `POST /v2/bookings/{uid}/reschedule`.
+//! `POST /v2/bookings/{uid}/reschedule`: the new booking, the old one, and what stands in the way.
 
 use sandbox::{Effect, Status};
 use serde_json::json;

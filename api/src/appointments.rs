@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use store::{
     AcceptError, Accepted, AppointmentView, BookingCommand, CancelCommand, CustomerFacts, Enqueued, How, Replay,
-    RequestKey, Source,
+    RequestKey, Source, Who,
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -382,7 +382,7 @@ pub(crate) async fn cancel(
     let why = fields.optional_text("reason", Text::Paragraph, REASON_CHARS_MAX)?;
     fields.finish()?;
     let if_match = prefer::if_match(&headers)?;
-    let who = "business".to_owned();
+    let who = Who::Business;
     let command = CancelCommand { company_id, appointment_id, if_match, who, why, call: None, key };
     let accepted = app.store.accept_cancel(&command).await;
     let accepted = accepted.map_err(|error| Problem::not_accepted(error, Tz::UTC))?;

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use domain::appointment::{Status, Sync};
 use domain::id::AppointmentId;
 use serde::Serialize;
-use store::{Accepted, AppointmentView, CancelCommand, How, Told};
+use store::{Accepted, AppointmentView, CancelCommand, How, Told, Who};
 use uuid::Uuid;
 
 use crate::failure::Failure;
@@ -60,7 +60,7 @@ pub(crate) async fn run(verb: Verb, session: &Session) -> Result<Answer, Failure
                 company_id,
                 appointment_id: AppointmentId(id),
                 if_match,
-                who: "operator".to_owned(),
+                who: Who::Operator,
                 why: Some(reason),
                 call: None,
                 key: None,

@@ -29,7 +29,9 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use store::{BookingCommand, CancelCommand, Company, CustomerFacts, Scope, SecretKind, Source, Store, StoreSettings};
+use store::{
+    BookingCommand, CancelCommand, Company, CustomerFacts, Scope, SecretKind, Source, Store, StoreSettings, Who,
+};
 use uuid::Uuid;
 
 /// Nobody waits longer for anything; far above what a noisy machine needs.
@@ -206,7 +208,7 @@ impl World {
             company_id: self.company.company_id,
             appointment_id: id,
             if_match: None,
-            who: "customer".to_owned(),
+            who: Who::Customer,
             why: None,
             call: None,
             key: None,
@@ -249,6 +251,18 @@ impl World {
         (ledger.into_iter().filter(posts).collect(), effects)
     }
 
+    /// Changes of a promise that no later op and no decision "nothing to do" is based on: after each there must be one.
+    pub async fn changes_not_acted_on(&self) -> i64 {
+        self.count(
+            "SELECT count(*) FROM appointment_event e WHERE NOT EXISTS (
+               SELECT FROM calcom_op o WHERE o.appointment_id = e.appointment_id AND o.appointment_version >= e.version)
+             AND NOT EXISTS (
+               SELECT FROM job j WHERE j.appointment_id = e.appointment_id AND j.kind IN ('booking', 'sync')
+                 AND j.state IN ('completed', 'superseded') AND j.found_version >= e.version)",
+        )
+        .await
+    }
+
     /// Checks the invariants of a system at rest, then gives everything back.
     pub async fn at_rest(self) {
         self.rests().await;
@@ -260,6 +274,7 @@ impl World {
         let gaps = "SELECT count(*) FROM (SELECT max(version) - count(*) AS gap FROM appointment_event
                     GROUP BY appointment_id) v WHERE gap <> 0";
         assert_eq!(self.count(gaps).await, 0, "versions have no gaps");
+        assert_eq!(self.changes_not_acted_on().await, 0, "every change of a promise was acted on");
         let occupied = "SELECT count(*) FROM slot WHERE state = 'booked'";
         assert_eq!(self.count(occupied).await, scheduled, "time is kept for what is scheduled and for nothing else");
         let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";

@@ -57,7 +57,7 @@ fn cancel(world: &World, appointment_id: AppointmentId) -> CancelCommand {
         company_id,
         appointment_id,
         if_match: None,
-        who: "customer".into(),
+        who: store::Who::Customer,
         why: None,
         call: None,
         key: None,

@@ -4,7 +4,7 @@
 
 use domain::appointment::Status;
 use domain::id::AppointmentId;
-use store::{AcceptError, AppointmentView, CancelCommand};
+use store::{AcceptError, AppointmentView, CancelCommand, Who};
 use uuid::Uuid;
 
 use super::{Call, Caller, Function, local_time, zone};
@@ -29,7 +29,7 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
         company_id: call.company_id(),
         appointment_id,
         if_match: None,
-        who: "customer".to_owned(),
+        who: Who::Customer,
         why: call.args.text(arguments::REASON),
         call: Some(call.facts(caller)),
         key: Some(call.key(Function::Cancel, caller, &call.args.canonical())),

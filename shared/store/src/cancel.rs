@@ -12,6 +12,7 @@ use domain::appointment::{Change, IllegalChange, Learnt, Status};
 use domain::id::{AppointmentId, JobId};
 use domain::job::Kind;
 use domain::refusal::Refusal;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// A wish to call an appointment off.
@@ -23,14 +24,36 @@ pub struct CancelCommand {
     pub appointment_id: AppointmentId,
     /// The version it must be at; `None` = any.
     pub if_match: Option<i32>,
-    /// `customer`, `business` or `operator`.
-    pub who: String,
+    /// Who wishes it.
+    pub who: Who,
     /// As said.
     pub why: Option<String>,
     /// In which call.
     pub call: Option<CallFacts>,
     /// Under which name it may be repeated.
     pub key: Option<RequestKey>,
+}
+
+/// Who changes a promise, for its history.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Who {
+    /// The caller, by voice.
+    Customer,
+    /// A program of the business, by its API key.
+    Business,
+    /// A person at the command line; each change is an operator action of its own.
+    Operator,
+}
+
+impl Who {
+    /// Its word in SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Business => "business",
+            Self::Operator => "operator",
+        }
+    }
 }
 
 impl Store {
@@ -87,13 +110,16 @@ impl Store {
         if read.has_ended {
             return Ok(Err(AcceptError::Refused(Refusal::InThePast)));
         }
-        let cause = Cause { who: &command.who, why: command.why.as_deref(), job: None };
+        let cause = Cause { who: command.who.as_str(), why: command.why.as_deref(), job: None };
         locked.change(&mut tx, Change::Cancel, cause).await?;
         if !read.is_unresolved {
             let segments = locked.segments(&mut tx).await?;
             locked.learn(&mut tx, &segments, None, Learnt::Differs).await?;
         }
         release(&mut tx, company_id, appointment_id).await?;
+        if command.who == Who::Operator {
+            note_operator(&mut tx, company_id, "appointments cancel", appointment_id, command.why.as_deref()).await?;
+        }
         let (job, rings) = enqueue(&mut tx, company_id, Kind::Sync, appointment_id, locked.version, fresh).await?;
         request.close(&mut tx, appointment_id, None, Some(job.job.job_id), locked.version).await?;
         self.commit(tx, &read.xid).await?;
@@ -106,4 +132,26 @@ impl Store {
             ring: if rings { vec![job.job] } else { vec![] },
         }))
     }
+}
+
+/// What a person did at the command line, for whoever asks later.
+async fn note_operator(
+    conn: &mut PgConnection,
+    company_id: i32,
+    what: &str,
+    subject: AppointmentId,
+    why: Option<&str>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "INSERT INTO operator_action (company_id, action_id, who, what, subject, why) VALUES ($1, $2, $3, $4, $5, $6)",
+        company_id,
+        Uuid::now_v7(),
+        Who::Operator.as_str(),
+        what,
+        subject.to_string(),
+        why
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

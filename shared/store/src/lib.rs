@@ -27,7 +27,7 @@ mod settle;
 mod timeline;
 
 pub use api_key::{Principal, Scope};
-pub use cancel::CancelCommand;
+pub use cancel::{CancelCommand, Who};
 pub use catalog::{
     Branch, BranchSpec, Catalog, Company, CompanySpec, EventTypeSpec, Service, ServiceSpec, Staff, StaffSpec,
 };

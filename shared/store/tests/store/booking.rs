@@ -8,7 +8,7 @@ use domain::phone::Identity;
 use domain::refusal::Refusal;
 use std::collections::HashSet;
 use std::sync::Arc;
-use store::{AcceptError, Accepted, BookingCommand, CancelCommand, How, JobFilter, Replay, Whose};
+use store::{AcceptError, Accepted, BookingCommand, CancelCommand, How, JobFilter, Replay, Who, Whose};
 use tokio::sync::Barrier;
 
 /// All at once, from a barrier.
@@ -195,7 +195,7 @@ async fn a_function_is_replayed_only_while_its_effect_stands() {
         company_id,
         appointment_id,
         if_match: None,
-        who: "customer".to_owned(),
+        who: Who::Customer,
         why: None,
         call: call("c1"),
         key: key("fn:cancel", 2, Replay::WhileItStands),

@@ -6,7 +6,7 @@ use domain::id::AppointmentId;
 use domain::job::Kind;
 use domain::refusal::Refusal;
 use std::sync::Arc;
-use store::{AcceptError, CancelCommand, How, Replay};
+use store::{AcceptError, CancelCommand, How, Replay, Who};
 use tokio::sync::Barrier;
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ fn cancel(world: &World, appointment_id: AppointmentId) -> CancelCommand {
         company_id: world.company.company_id,
         appointment_id,
         if_match: None,
-        who: "customer".to_owned(),
+        who: Who::Customer,
         why: Some("ill".to_owned()),
         call: None,
         key: None,
@@ -54,6 +54,21 @@ async fn of_two_rivals_who_name_a_version_one_wins() {
     assert_eq!(world.count("SELECT count(*) FROM appointment_event").await, 2);
     let view = world.store.appointment(world.company.company_id, id).await.unwrap().unwrap();
     assert_eq!((view.status, view.reason.as_deref(), view.sync), (Status::Cancelled, Some("ill"), Sync::Pending));
+    world.gone().await;
+}
+
+#[tokio::test]
+async fn what_a_person_does_by_hand_is_noted_once() {
+    let world = World::new().await;
+    let id = world.store.accept_booking(&world.wish(1, 0)).await.unwrap().appointment_id;
+    let command = CancelCommand { who: Who::Operator, why: Some("flooded".to_owned()), ..cancel(&world, id) };
+    world.store.accept_cancel(&command).await.unwrap();
+    world.store.accept_cancel(&command).await.unwrap();
+    let noted = "SELECT count(*) FROM operator_action WHERE what = 'appointments cancel' AND why = 'flooded'";
+    assert_eq!((world.count(noted).await, world.count("SELECT count(*) FROM operator_action").await), (1, 1));
+    let of_a_customer = world.store.accept_booking(&world.wish(2, 60)).await.unwrap().appointment_id;
+    world.store.accept_cancel(&cancel(&world, of_a_customer)).await.unwrap();
+    assert_eq!(world.count("SELECT count(*) FROM operator_action").await, 1);
     world.gone().await;
 }
 

@@ -3,7 +3,7 @@
 use crate::world::{World, call};
 use domain::id::AppointmentId;
 use domain::job::{Kind, State};
-use store::{BookingCommand, CancelCommand, JobFilter};
+use store::{BookingCommand, CancelCommand, JobFilter, Who};
 use uuid::Uuid;
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn jobs_come_in_pages_and_queues_in_numbers() {
         company_id,
         appointment_id: ids[0],
         if_match: None,
-        who: "operator".to_owned(),
+        who: Who::Operator,
         why: None,
         call: None,
         key: None,

@@ -6,7 +6,7 @@ use domain::effect::EffectKind;
 use domain::id::AppointmentId;
 use domain::job::State;
 use domain::outcome::{Judgement, Outcome, Past, judge};
-use store::{CancelCommand, Claim, Claimed, JobRef, Mode, Settled};
+use store::{CancelCommand, Claim, Claimed, JobRef, Mode, Settled, Who};
 
 struct Booked {
     id: AppointmentId,
@@ -26,7 +26,7 @@ async fn cancel(world: &World, id: AppointmentId) -> JobRef {
         company_id: world.company.company_id,
         appointment_id: id,
         if_match: None,
-        who: "customer".to_owned(),
+        who: Who::Customer,
         why: None,
         call: None,
         key: None,

@@ -1,7 +1,7 @@
 //! The `customer` job: what an appointment tells of its customer becomes the customer's, if it is newer. It has no
 //! external effect, so claim, act and settle are one transaction.
 
-use crate::claim::Claim;
+use crate::claimed::Claim;
 use crate::error::StoreError;
 use crate::ledger::{Attempt, finish, record};
 use crate::promise::Locked;

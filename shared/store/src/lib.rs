@@ -8,6 +8,7 @@ mod api_key;
 mod cancel;
 mod catalog;
 mod claim;
+mod claimed;
 mod command;
 mod customer;
 mod diary;
@@ -31,7 +32,7 @@ pub use cancel::{CancelCommand, Who};
 pub use catalog::{
     Branch, BranchSpec, Catalog, Company, CompanySpec, EventTypeSpec, Service, ServiceSpec, Staff, StaffSpec,
 };
-pub use claim::{Attendee, Batch, Claim, Claimed, Mode};
+pub use claimed::{Attendee, Batch, Claim, Claimed, Mode};
 pub use command::{AcceptError, Accepted, BookingCommand, CustomerFacts, How, Source};
 pub use enqueue::Enqueued;
 pub use error::StoreError;

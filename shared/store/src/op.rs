@@ -3,7 +3,7 @@
 //!
 //! Absent: what follows for the promise and for the job; that is settle's.
 
-use crate::claim::Claimed;
+use crate::claimed::Claimed;
 use crate::error::StoreError;
 use chrono::{DateTime, Utc};
 use domain::answer::BookingUid;

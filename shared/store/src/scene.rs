@@ -2,7 +2,7 @@
 //! what was asked of Cal.com before. Deciding is the domain's.
 
 use crate::JobRef;
-use crate::claim::Attendee;
+use crate::claimed::Attendee;
 use crate::due::Due;
 use crate::error::StoreError;
 use crate::promise::Locked;

@@ -3,7 +3,7 @@
 //!
 //! An error on COMMIT is harmless here: settling again finds our own attempt in the ledger and says so.
 
-use crate::claim::Claimed;
+use crate::claimed::Claimed;
 use crate::error::StoreError;
 use crate::ledger::{Attempt, Back, back_to_waiting, finish, record, wake};
 use crate::op::{Running, SentOp, end_op, keep_open, record_booking};

@@ -1,0 +1,101 @@
+//! What a claim answers, and what whoever was granted it holds.
+
+use crate::JobRef;
+use chrono::{DateTime, Utc};
+use domain::answer::BookingUid;
+use domain::effect::Effect;
+use domain::id::{AppointmentId, CustomerId, OpId};
+use domain::job::{Kind, State};
+use domain::resolve::Asked;
+
+/// Authorised to act, or to look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// The intent is committed: send it once.
+    Act,
+    /// Somebody sent it before: find out what became of it, send nothing.
+    Resolve,
+}
+
+/// Whom the booking at Cal.com names.
+#[derive(Clone, Debug)]
+pub struct Attendee {
+    /// As given when booking.
+    pub name: String,
+    /// As given when booking.
+    pub email: Option<String>,
+    /// E.164.
+    pub phone_e164: Option<String>,
+    /// IANA name.
+    pub time_zone: String,
+    /// `de`, `en`, …
+    pub language: String,
+    /// For the address of somebody who has neither phone nor e-mail.
+    pub customer_id: CustomerId,
+}
+
+/// A job that is ours until its lease ends.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Which job.
+    pub job: JobRef,
+    /// Every further write names it.
+    pub fence: i64,
+    /// Who asked.
+    pub kind: Kind,
+    /// Whose promise.
+    pub appointment_id: AppointmentId,
+    /// Our own name.
+    pub worker: String,
+    /// Send, or only look.
+    pub mode: Mode,
+    /// What the op does, and to which segment.
+    pub effect: Effect,
+    /// The committed intent.
+    pub op_id: OpId,
+    /// What the op asked.
+    pub asked: Asked,
+    /// Whose event type (create).
+    pub event_type_id: Option<i64>,
+    /// Which booking (cancel, reschedule).
+    pub target: Option<BookingUid>,
+    /// Whom it names.
+    pub attendee: Attendee,
+    /// The database's clock inside the claim.
+    pub claimed_at: DateTime<Utc>,
+}
+
+/// What came of a claim.
+#[derive(Clone, Debug)]
+pub enum Claim {
+    /// Ours.
+    Granted(Box<Claimed>),
+    /// The claim itself ended the job: nothing was left to do, or it is too late.
+    Ended {
+        /// Completed, superseded or parked.
+        state: State,
+        /// The version it was asked for.
+        expected: Option<i32>,
+        /// The version it found.
+        found: i32,
+        /// Siblings to be rung.
+        ring: Vec<JobRef>,
+    },
+    /// Somebody else is at this appointment, or it is too early to look.
+    Busy {
+        /// Until when, if that is known.
+        until: Option<DateTime<Utc>>,
+    },
+    /// Not waiting, not due, or taken by somebody else.
+    Gone,
+}
+
+/// What has been due for a while.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Claimed in one transaction.
+    pub claims: Vec<Claim>,
+    /// To be claimed each by itself, and at the same time: `customer` jobs, and all of a batch in which one failed. What is
+    /// granted must not wait for their locks.
+    pub alone: Vec<JobRef>,
+}

@@ -28,7 +28,7 @@ const FOREIGN: [(&str, &[&str]); 6] = [
 ];
 
 /// What each of our crates may know of the others.
-const DIRECTION: [(&str, &[&str]); 10] = [
+const DIRECTION: [(&str, &[&str]); 11] = [
     ("domain", &[]),
     ("crashpoint", &[]),
     ("settings", &[]),
@@ -36,8 +36,9 @@ const DIRECTION: [(&str, &[&str]); 10] = [
     ("calcom", &["domain"]),
     ("queue", &["domain", "settings"]),
     ("store", &["domain", "settings"]),
-    ("api", &["store", "queue", "domain", "settings", "crashpoint"]),
-    ("workers", &["store", "queue", "calcom", "domain", "settings", "crashpoint"]),
+    ("process", &["store", "settings"]),
+    ("api", &["store", "queue", "domain", "settings", "process", "crashpoint"]),
+    ("workers", &["store", "queue", "calcom", "domain", "settings", "process", "crashpoint"]),
     ("cli", &["store", "queue", "calcom", "domain", "settings"]),
 ];
 

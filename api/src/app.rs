@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use metrics_exporter_prometheus::PrometheusHandle;
+use process::Metrics;
 use queue::{Doorbell, QueueSettings};
 use settings::Settings;
 use store::{Store, StoreSettings};
@@ -15,7 +15,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::bell::Bell;
-use crate::health;
 use crate::waiting::Waiting;
 
 /// Says what time it is.
@@ -29,7 +28,7 @@ pub struct App {
     pub(crate) waiting: Waiting,
     pub(crate) voice_wait: Duration,
     pub(crate) clock: Clock,
-    pub(crate) metrics: PrometheusHandle,
+    pub(crate) metrics: Metrics,
 }
 
 impl App {
@@ -47,6 +46,6 @@ impl App {
         let (bell, ringing) = Bell::start(doorbell);
         let waiting = Waiting::start(Arc::clone(&store), stop);
         let voice_wait = Duration::from_millis(settings.voice_wait_ms);
-        Ok((Self { store, bell, waiting, voice_wait, clock, metrics: health::recorder() }, ringing))
+        Ok((Self { store, bell, waiting, voice_wait, clock, metrics: Metrics::of_this_process() }, ringing))
     }
 }

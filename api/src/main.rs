@@ -1,48 +1,13 @@
-//! `askpro-api`: reads the settings, listens, and stops on SIGTERM or Ctrl-C.
+//! `askpro-api`: listens, serves, and stops on SIGTERM or Ctrl-C.
 //!
 //! Deliberately absent: everything that answers a request; that is the library, so that tests can run it.
 
-use std::path::PathBuf;
-
 use anyhow::Context;
-use clap::Parser;
-use settings::{Settings, parse_flag};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-
-/// The HTTP API of the AskPro Gateway.
-#[derive(Parser)]
-#[command(name = "askpro-api", version, about)]
-struct Flags {
-    /// A settings file (TOML); without it the one that ASKPRO_SETTINGS_FILE names.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// One setting, above file and environment; may be repeated.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
-}
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let flags = Flags::parse();
-    let overrides = flags.set.iter().map(|written| parse_flag(written)).collect::<Result<Vec<_>, _>>()?;
-    let (settings, _shown) = Settings::load(flags.config.as_deref(), &overrides)?;
-    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log).context("the setting `log` cannot be read")?;
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
-
+    let (settings, stop) = process::start("askpro-api", "The HTTP API of the AskPro Gateway")?;
     let listener = TcpListener::bind(settings.listen).await.with_context(|| format!("listen = {}", settings.listen))?;
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?;
-    let stopping = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping");
-        stopping.cancel();
-    });
     api::serve(settings, listener, stop).await
 }

@@ -30,6 +30,8 @@ pub enum Change {
     Reject,
     /// Customer, business or operator calls it off.
     Cancel,
+    /// It gets another time: by wish, or because Cal.com refused the wish and the old time stands.
+    Move,
     /// Its end has passed.
     Complete,
     /// The customer did not come.
@@ -57,6 +59,7 @@ impl Status {
             (Self::Requested, Change::Confirm) => Ok(Self::Scheduled),
             (Self::Requested, Change::Reject) => Ok(Self::Rejected),
             (Self::Requested | Self::Scheduled, Change::Cancel) => Ok(Self::Cancelled),
+            (Self::Requested | Self::Scheduled, Change::Move) => Ok(self),
             (Self::Scheduled, Change::Complete) => Ok(Self::Completed),
             (Self::Scheduled, Change::Miss) => Ok(Self::NoShow),
             (from, change) => Err(IllegalChange { from, change }),
@@ -183,11 +186,13 @@ mod tests {
             (Status::Requested, Reject, Status::Rejected),
             (Status::Requested, Cancel, Status::Cancelled),
             (Status::Scheduled, Cancel, Status::Cancelled),
+            (Status::Requested, Move, Status::Requested),
+            (Status::Scheduled, Move, Status::Scheduled),
             (Status::Scheduled, Complete, Status::Completed),
             (Status::Scheduled, Miss, Status::NoShow),
         ];
         for from in Status::ALL {
-            for change in [Confirm, Reject, Cancel, Complete, Miss] {
+            for change in [Confirm, Reject, Cancel, Move, Complete, Miss] {
                 let wanted = legal.iter().find(|l| l.0 == from && l.1 == change).map(|l| l.2);
                 assert_eq!(from.after(change).ok(), wanted, "{from:?} {change:?}");
             }

@@ -8,12 +8,11 @@ use crate::command::{AcceptError, Accepted, BookingCommand, Decision, How, answe
 use crate::diary::occupied;
 use crate::enqueue::{Enqueued, enqueue};
 use crate::error::StoreError;
-use crate::place::{Place, qualified, read_place};
+use crate::place::{No, Place, qualified, read_place, within_rules};
 use crate::request::{Earlier, Opened, Request};
 use crate::{JobRef, Store};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use domain::appointment::Status;
-use domain::hours::Offer;
 use domain::id::{AppointmentId, CustomerId, JobId, Lineage, SlotId};
 use domain::job::{Kind, State};
 use domain::phone::{Identity, Phone};
@@ -59,6 +58,7 @@ impl Store {
     async fn book(&self, command: &BookingCommand, ids: &Ids) -> Result<Decision, StoreError> {
         let company_id = command.company_id;
         let request = Request { company_id, key: command.key.as_ref(), call: command.call.as_ref() };
+        let spot = command.spot();
         let mut tx = self.pool.begin().await?;
         match request.open(&mut tx, ids.appointment, Some(ids.booking)).await? {
             Opened::New => {}
@@ -73,13 +73,13 @@ impl Store {
                 }
             }
         }
-        let (qualified, wanted) = match qualified(&mut tx, command).await? {
+        let (qualified, wanted) = match qualified(&mut tx, spot).await? {
             Ok(staff) => staff,
             Err(refusal) => return Ok(Err(AcceptError::Refused(refusal))),
         };
         lock_staff(&mut tx, company_id, &wanted).await?;
         let customer_id = attach_customer(&mut tx, command, ids.customer).await?;
-        let Some(place) = read_place(&mut tx, command, &wanted).await? else {
+        let Some(place) = read_place(&mut tx, spot, &wanted).await? else {
             return Ok(Err(AcceptError::Refused(Refusal::UnknownService)));
         };
         if let Some((appointment_id, version, status)) = already_theirs(&mut tx, command, customer_id).await? {
@@ -88,7 +88,7 @@ impl Store {
             let how = How::AlreadyYours;
             return Ok(Ok(Accepted { appointment_id, version, status, how, job: None, ring: vec![] }));
         }
-        let no = match within_rules(command, &place) {
+        let no = match within_rules(command.starts_at, &place) {
             Ok(during) => self.take(&mut tx, command, ids, customer_id, &place, during).await?,
             Err(no) => Some(no),
         };
@@ -96,7 +96,7 @@ impl Store {
             let offers = match no {
                 No::Past => vec![],
                 No::Soon | No::Closed | No::Taken | No::BeingReleased { .. } => {
-                    self.offers(&mut tx, command, &place, qualified, command.starts_at).await?
+                    self.offers(&mut tx, spot, &place, qualified, command.starts_at).await?
                 }
             };
             return Ok(Err(AcceptError::Refused(no.with(offers, place.minimum_minutes))));
@@ -127,7 +127,7 @@ impl Store {
         during: TimeRange,
     ) -> Result<Option<No>, StoreError> {
         let staff: Vec<i32> = place.hosts.iter().map(|h| h.0).collect();
-        let occupied = occupied(conn, command.company_id, &staff, during).await?;
+        let occupied = occupied(conn, command.company_id, &staff, during, ids.appointment).await?;
         let free = place.hosts.iter().filter(|h| !occupied.iter().any(|o| o.staff_id == h.0));
         for &(staff_id, event_type_id) in free {
             if insert(conn, command, ids, customer_id, place, during, staff_id, event_type_id).await? {
@@ -137,38 +137,6 @@ impl Store {
         let soonest = occupied.iter().filter_map(|o| o.free_in_seconds).min();
         Ok(Some(soonest.map_or(No::Taken, |seconds| No::BeingReleased { seconds })))
     }
-}
-
-/// Why not; becomes a refusal when its offers are known.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum No {
-    Past,
-    Soon,
-    Closed,
-    Taken,
-    BeingReleased { seconds: u32 },
-}
-
-impl No {
-    fn with(self, alternatives: Vec<Offer>, minimum_minutes: u16) -> Refusal {
-        match self {
-            Self::Past => Refusal::InThePast,
-            Self::Soon => Refusal::TooSoon { minimum_minutes, alternatives },
-            Self::Closed => Refusal::OutsideHours { alternatives },
-            Self::Taken => Refusal::Taken { alternatives },
-            Self::BeingReleased { seconds } => Refusal::BeingReleased { seconds, alternatives },
-        }
-    }
-}
-
-fn within_rules(command: &BookingCommand, place: &Place) -> Result<TimeRange, No> {
-    if command.starts_at <= place.now {
-        return Err(No::Past);
-    }
-    if command.starts_at < place.now + TimeDelta::minutes(place.minimum_minutes.into()) {
-        return Err(No::Soon);
-    }
-    TimeRange::starting(command.starts_at, place.minutes).filter(|&d| place.hours.contain(d)).ok_or(No::Closed)
 }
 
 /// The decision that a key had, if it may be repeated: ids from the record, the rest as it is now.
@@ -209,7 +177,7 @@ pub(crate) fn read_status(word: &str) -> Result<Status, StoreError> {
 }
 
 /// In a statement of its own, sorted: whoever waits here reads what the one before committed.
-async fn lock_staff(conn: &mut PgConnection, company_id: i32, staff: &[i32]) -> Result<(), StoreError> {
+pub(crate) async fn lock_staff(conn: &mut PgConnection, company_id: i32, staff: &[i32]) -> Result<(), StoreError> {
     let locked = sqlx::query_scalar!(
         "SELECT staff_id FROM staff WHERE company_id = $1 AND staff_id = ANY($2) ORDER BY staff_id FOR NO KEY UPDATE",
         company_id,

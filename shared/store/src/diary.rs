@@ -5,6 +5,7 @@
 use crate::error::StoreError;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::hours::{Diary, Hours, Offer, Wish, next_free};
+use domain::id::AppointmentId;
 use domain::slot::TimeRange;
 use sqlx::PgConnection;
 
@@ -20,12 +21,13 @@ pub(crate) struct Occupied {
     pub(crate) free_in_seconds: Option<u32>,
 }
 
-/// Ends the holds that have run out and says who of `staff` is occupied. Their locks are held.
+/// Ends the holds that have run out and says who of `staff` is occupied by anything but `own`. Their locks are held.
 pub(crate) async fn occupied(
     conn: &mut PgConnection,
     company_id: i32,
     staff: &[i32],
     during: TimeRange,
+    own: AppointmentId,
 ) -> Result<Vec<Occupied>, StoreError> {
     sqlx::query!(
         "UPDATE slot SET state = 'expired', token_hash = NULL, ended_at = clock_timestamp()
@@ -51,7 +53,7 @@ pub(crate) async fn occupied(
                        AND o.resolved_at IS NULL) AS known_at
              FROM slot s LEFT JOIN appointment a USING (company_id, appointment_id)
              WHERE s.company_id = $1 AND s.staff_id = ANY($2) AND s.during && tstzrange($3, $4)
-               AND s.state IN ('held', 'booked')
+               AND s.state IN ('held', 'booked') AND s.appointment_id <> $5
              UNION ALL
              SELECT staff_id, false, NULL FROM external_busy
              WHERE company_id = $1 AND staff_id = ANY($2) AND during && tstzrange($3, $4)) b
@@ -59,7 +61,8 @@ pub(crate) async fn occupied(
         company_id,
         staff,
         during.start(),
-        during.end()
+        during.end(),
+        own.0
     )
     .fetch_all(conn)
     .await?;

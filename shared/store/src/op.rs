@@ -7,6 +7,8 @@ use crate::claimed::Claimed;
 use crate::error::StoreError;
 use chrono::{DateTime, Utc};
 use domain::answer::BookingUid;
+use domain::id::SlotId;
+use domain::slot::TimeRange;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -123,4 +125,23 @@ pub(crate) async fn record_booking(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// The slot on which a segment's booking stands at Cal.com.
+pub(crate) async fn live_slot(
+    conn: &mut PgConnection,
+    claimed: &Claimed,
+) -> Result<Option<(SlotId, TimeRange)>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT p.slot_id, lower(p.during) AS "starts_at!", upper(p.during) AS "ends_at!"
+           FROM segment g JOIN slot p ON p.company_id = g.company_id AND p.appointment_id = g.appointment_id
+                                      AND p.slot_id = g.calcom_slot_id
+           WHERE g.company_id = $1 AND g.appointment_id = $2 AND g.segment_no = $3"#,
+        claimed.job.company_id,
+        claimed.appointment_id.0,
+        claimed.effect.segment_no
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.and_then(|r| Some((SlotId(r.slot_id), TimeRange::new(r.starts_at, r.ends_at)?))))
 }

@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use domain::hours::{Hours, Offer, Opening};
 use domain::refusal::Refusal;
+use domain::slot::TimeRange;
 use sqlx::PgConnection;
 
 /// The catalog and the clock, read after the staff's locks.
@@ -23,6 +24,23 @@ pub(crate) struct Place {
     pub(crate) hosts: Vec<(i32, i64)>,
 }
 
+/// Which place.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot {
+    pub(crate) company_id: i32,
+    pub(crate) branch_id: i32,
+    pub(crate) service_id: i32,
+    /// With whom; `None` = anybody.
+    pub(crate) staff_id: Option<i32>,
+}
+
+impl BookingCommand {
+    pub(crate) fn spot(&self) -> Spot {
+        let Self { company_id, branch_id, service_id, staff_id, .. } = *self;
+        Spot { company_id, branch_id, service_id, staff_id }
+    }
+}
+
 impl Store {
     /// What is free instead of a time that Cal.com has refused: the next starts after it. Advice; only a booking decides.
     ///
@@ -30,33 +48,34 @@ impl Store {
     /// Postgres is away.
     pub async fn free_instead(&self, refused: &BookingCommand) -> Result<Vec<Offer>, StoreError> {
         let mut conn = self.pool.acquire().await?;
-        let Ok((staff, _)) = qualified(&mut conn, refused).await? else { return Ok(vec![]) };
-        let Some(place) = read_place(&mut conn, refused, &staff).await? else { return Ok(vec![]) };
+        let spot = refused.spot();
+        let Ok((staff, _)) = qualified(&mut conn, spot).await? else { return Ok(vec![]) };
+        let Some(place) = read_place(&mut conn, spot, &staff).await? else { return Ok(vec![]) };
         // Whoever stands in the way at Cal.com is not known here: not this time again.
         let from = refused.starts_at + TimeDelta::minutes(place.minutes.into());
-        self.offers(&mut conn, refused, &place, staff, from).await
+        self.offers(&mut conn, spot, &place, staff, from).await
     }
 
     /// What is free instead, in this transaction, under its locks; the wished member of staff first.
     pub(crate) async fn offers(
         &self,
         conn: &mut PgConnection,
-        command: &BookingCommand,
+        spot: Spot,
         place: &Place,
         mut staff: Vec<i32>,
         from: DateTime<Utc>,
     ) -> Result<Vec<Offer>, StoreError> {
-        staff.sort_by_key(|&id| (Some(id) != command.staff_id, id));
+        staff.sort_by_key(|&id| (Some(id) != spot.staff_id, id));
         let from = from.max(place.now + TimeDelta::minutes(place.minimum_minutes.into()));
         let (minutes, grid) = (place.minutes, self.settings.granularity_minutes);
-        alternatives(conn, command.company_id, &place.hours, &staff, from, minutes, grid).await
+        alternatives(conn, spot.company_id, &place.hours, &staff, from, minutes, grid).await
     }
 }
 
 /// All who do this service at this branch, and those of them who are wanted; both by id.
 pub(crate) async fn qualified(
     conn: &mut PgConnection,
-    command: &BookingCommand,
+    spot: Spot,
 ) -> Result<Result<(Vec<i32>, Vec<i32>), Refusal>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT EXISTS (SELECT FROM branch
@@ -64,13 +83,13 @@ pub(crate) async fn qualified(
                   ARRAY(SELECT e.staff_id FROM event_type e JOIN staff f USING (company_id, staff_id)
                         WHERE e.company_id = $1 AND e.branch_id = $2 AND e.service_id = $3 AND f.retired_at IS NULL
                         ORDER BY e.staff_id) AS "staff!""#,
-        command.company_id,
-        command.branch_id,
-        command.service_id
+        spot.company_id,
+        spot.branch_id,
+        spot.service_id
     )
     .fetch_one(conn)
     .await?;
-    Ok(match command.staff_id {
+    Ok(match spot.staff_id {
         _ if !row.branch_exists => Err(Refusal::UnknownBranch),
         _ if row.staff.is_empty() => Err(Refusal::UnknownService),
         None => Ok((row.staff.clone(), row.staff)),
@@ -82,7 +101,7 @@ pub(crate) async fn qualified(
 /// The catalog as it is under the staff's locks, and the time. `None`: the service is gone meanwhile.
 pub(crate) async fn read_place(
     conn: &mut PgConnection,
-    command: &BookingCommand,
+    spot: Spot,
     staff: &[i32],
 ) -> Result<Option<Place>, StoreError> {
     let row = sqlx::query!(
@@ -101,9 +120,9 @@ pub(crate) async fn read_place(
            FROM branch b JOIN service v USING (company_id)
            WHERE b.company_id = $1 AND b.branch_id = $2 AND v.service_id = $3
              AND b.retired_at IS NULL AND v.retired_at IS NULL"#,
-        command.company_id,
-        command.branch_id,
-        command.service_id,
+        spot.company_id,
+        spot.branch_id,
+        spot.service_id,
         staff
     )
     .fetch_optional(conn)
@@ -125,4 +144,37 @@ pub(crate) async fn read_place(
         xid: row.xid,
         hosts: row.staff.into_iter().zip(row.event_types).collect(),
     }))
+}
+
+/// Why not; becomes a refusal when its offers are known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum No {
+    Past,
+    Soon,
+    Closed,
+    Taken,
+    BeingReleased { seconds: u32 },
+}
+
+impl No {
+    pub(crate) fn with(self, alternatives: Vec<Offer>, minimum_minutes: u16) -> Refusal {
+        match self {
+            Self::Past => Refusal::InThePast,
+            Self::Soon => Refusal::TooSoon { minimum_minutes, alternatives },
+            Self::Closed => Refusal::OutsideHours { alternatives },
+            Self::Taken => Refusal::Taken { alternatives },
+            Self::BeingReleased { seconds } => Refusal::BeingReleased { seconds, alternatives },
+        }
+    }
+}
+
+/// When it would be, if hours and notice allow it.
+pub(crate) fn within_rules(starts_at: DateTime<Utc>, place: &Place) -> Result<TimeRange, No> {
+    if starts_at <= place.now {
+        return Err(No::Past);
+    }
+    if starts_at < place.now + TimeDelta::minutes(place.minimum_minutes.into()) {
+        return Err(No::Soon);
+    }
+    TimeRange::starting(starts_at, place.minutes).filter(|&d| place.hours.contain(d)).ok_or(No::Closed)
 }

@@ -141,6 +141,49 @@ impl Locked {
         Ok(())
     }
 
+    /// Moves a promise of one segment to another slot, with its one history row.
+    pub(crate) async fn move_to(
+        &mut self,
+        conn: &mut PgConnection,
+        to: (SlotId, TimeRange),
+        what: &str,
+        cause: Cause<'_>,
+    ) -> Result<(), StoreError> {
+        let illegal = StoreError::Broken { what: "an appointment was moved that cannot be" };
+        let status = self.status.after(Change::Move).map_err(|_| illegal)?;
+        let (slot, during) = to;
+        let changed = sqlx::query!(
+            "WITH a AS (
+               UPDATE appointment SET starts_at = $4, ends_at = $5, version = version + 1
+               WHERE company_id = $1 AND appointment_id = $2 AND version = $3 AND status = $6 RETURNING version),
+             g AS (
+               UPDATE segment SET slot_id = $7 FROM a WHERE company_id = $1 AND appointment_id = $2 AND segment_no = 1)
+             INSERT INTO appointment_event
+               (company_id, appointment_id, version, what, from_status, to_status, who, why, job_id, fence)
+             SELECT $1, $2, a.version, $8, $6, $6, $9, $10, $11, $12 FROM a",
+            self.company_id,
+            self.appointment_id.0,
+            self.version,
+            during.start(),
+            during.end(),
+            status.as_str(),
+            slot.0,
+            what,
+            cause.who,
+            cause.why,
+            cause.job.map(|(job, _)| job.0),
+            cause.job.map(|(_, fence)| fence),
+        )
+        .execute(conn)
+        .await?
+        .rows_affected();
+        if changed != 1 {
+            return Err(StoreError::Broken { what: "an appointment changed under its own lock" });
+        }
+        (self.status, self.version, self.starts_at) = (status, self.version + 1, during.start());
+        Ok(())
+    }
+
     /// Writes what was learnt of every segment (`only` = of this one).
     pub(crate) async fn learn(
         &self,

@@ -6,7 +6,7 @@
 use crate::claimed::Claimed;
 use crate::error::StoreError;
 use crate::ledger::{Attempt, Back, back_to_waiting, finish, record, wake};
-use crate::op::{Running, SentOp, end_op, keep_open, record_booking};
+use crate::op::{Running, SentOp, end_op, keep_open, live_slot, record_booking};
 use crate::promise::{Cause, Locked, span};
 use crate::release::release;
 use crate::{JobRef, Store};
@@ -293,6 +293,14 @@ async fn refused(
             let cause = Cause { who: "calcom", why: Some(no.why()), job: Some((claimed.job.job_id, claimed.fence)) };
             locked.change(conn, Change::Reject, cause).await?;
             locked.call_back(conn, "rejected_by_calcom").await?;
+            Ok(Then::Compare)
+        }
+        // The old time stands, and somebody must tell the customer.
+        (EffectKind::Reschedule, Status::Requested | Status::Scheduled) => {
+            let Some(stands) = live_slot(conn, claimed).await? else { return Ok(Then::Park("refused_by_calcom")) };
+            let cause = Cause { who: "calcom", why: Some(no.why()), job: Some((claimed.job.job_id, claimed.fence)) };
+            locked.move_to(conn, stands, "moved_back", cause).await?;
+            locked.call_back(conn, "reschedule_refused_by_calcom").await?;
             Ok(Then::Compare)
         }
         (EffectKind::Create | EffectKind::Cancel | EffectKind::Reschedule, _) => Ok(Then::Park("refused_by_calcom")),

@@ -9,4 +9,5 @@ mod catalog;
 mod constraints;
 mod inspect;
 mod protocol;
+mod reschedule;
 mod world;

@@ -1,7 +1,7 @@
 //! `/v1/appointments`: accept, read, call off.
 //!
 //! A body is read into typed fields first; the decision is the store's; then the doorbell, then, if asked for, a wait that
-//! holds no connection. Deliberately absent: rescheduling, composites, Cal.com's uid.
+//! holds no connection. Deliberately absent: composites, Cal.com's uid.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -36,7 +36,7 @@ const NAME_CHARS_MAX: usize = 200;
 const PHONE_CHARS_MAX: usize = 40;
 const EMAIL_CHARS_MAX: usize = 254;
 const NOTES_CHARS_MAX: usize = 2_000;
-const REASON_CHARS_MAX: usize = 500;
+pub(crate) const REASON_CHARS_MAX: usize = 500;
 /// A date and time with offset is shorter.
 const INSTANT_CHARS_MAX: usize = 40;
 
@@ -89,12 +89,7 @@ impl NewAppointment {
         let branch_id = fields.id("branch_id")?;
         let service_id = fields.id("service_id")?;
         let staff_id = fields.optional_id("staff_id")?;
-        let starts_at = fields.text("starts_at", Text::Line, INSTANT_CHARS_MAX)?;
-        let wanted = "must be RFC 3339 with an offset, on a whole minute, for example 2026-11-25T14:30:00+01:00";
-        let starts_at = DateTime::parse_from_rfc3339(&starts_at)
-            .ok()
-            .filter(|at| at.second() == 0 && at.nanosecond() == 0)
-            .ok_or_else(|| Problem::invalid("starts_at", wanted))?;
+        let starts_at = read_start(&mut fields)?;
         let mut customer = fields.object("customer")?;
         let notes = fields.optional_text("notes", Text::Paragraph, NOTES_CHARS_MAX)?;
         fields.finish()?;
@@ -134,6 +129,16 @@ impl NewAppointment {
             key,
         })
     }
+}
+
+/// `starts_at` of a body.
+pub(crate) fn read_start(fields: &mut Fields) -> Result<DateTime<FixedOffset>, Problem> {
+    let written = fields.text("starts_at", Text::Line, INSTANT_CHARS_MAX)?;
+    let wanted = "must be RFC 3339 with an offset, on a whole minute, for example 2026-11-25T14:30:00+01:00";
+    DateTime::parse_from_rfc3339(&written)
+        .ok()
+        .filter(|at| at.second() == 0 && at.nanosecond() == 0)
+        .ok_or_else(|| Problem::invalid("starts_at", wanted))
 }
 
 /// Could mail be sent there? One `@`, something on both sides, no white space.
@@ -399,7 +404,7 @@ pub(crate) async fn cancel(
     Ok(answer(done, &accepted, view, wait))
 }
 
-fn answer(done: Done, accepted: &Accepted, view: AppointmentView, wait: Duration) -> Response {
+pub(crate) fn answer(done: Done, accepted: &Accepted, view: AppointmentView, wait: Duration) -> Response {
     let (id, version) = (accepted.appointment_id, view.version);
     let job = accepted.job.as_ref().map(|job| AcceptedJob::of(job, id));
     let mut response = (done.status(), Json(Outcome { appointment: view.into(), job })).into_response();
@@ -418,12 +423,12 @@ fn insert(response: &mut Response, name: HeaderName, value: &str) {
 }
 
 /// What is no id is nobody's appointment.
-fn named(id: &str) -> Result<AppointmentId, Problem> {
+pub(crate) fn named(id: &str) -> Result<AppointmentId, Problem> {
     Uuid::try_parse(id).map(AppointmentId).map_err(|_| Problem::not_found())
 }
 
 /// The `Idempotency-Key`, bound to the route and to the body as it was sent.
-fn request_key(headers: &HeaderMap, route: &str, body: &[u8]) -> Result<Option<RequestKey>, Problem> {
+pub(crate) fn request_key(headers: &HeaderMap, route: &str, body: &[u8]) -> Result<Option<RequestKey>, Problem> {
     let Some(key) = prefer::idempotency_key(headers)? else { return Ok(None) };
     let mut hash = Sha256::new();
     hash.update((route.len() as u64).to_be_bytes());

@@ -23,6 +23,12 @@ pub(crate) const EMAIL: &[&str] = &["customer_email", "email", "e_mail"];
 pub(crate) const NOTES: &[&str] = &["notes", "notizen", "bemerkung", "hinweis"];
 pub(crate) const REASON: &[&str] = &["reason", "grund"];
 pub(crate) const APPOINTMENT: &[&str] = &["appointment_id", "termin_id"];
+pub(crate) const OLD_DATE: &[&str] = &["old_date", "old_datum", "appointment_date", "datum", "date"];
+pub(crate) const OLD_TIME: &[&str] = &["old_time", "old_uhrzeit", "uhrzeit", "time"];
+pub(crate) const NEW_DATETIME: &[&str] = &["new_datetime", "new_date_time", "neuer_termin"];
+pub(crate) const NEW_DATE: &[&str] = &["new_date", "new_datum", "neues_datum"];
+pub(crate) const NEW_TIME: &[&str] = &["new_time", "new_uhrzeit", "neue_uhrzeit"];
+pub(crate) const CONFIRMED_MOVE: &[&str] = &["bestaetigung", "bestätigung", "confirm_reschedule", "confirm"];
 pub(crate) const CALL: &[&str] = &["call_id"];
 pub(crate) const CONFIRMED: &[&str] = &["bestaetigung", "bestätigung", "confirm_booking", "confirm"];
 
@@ -92,6 +98,16 @@ impl Arguments {
             Value::Bool(yes) => !yes,
             Value::String(word) => matches!(word.trim().to_lowercase().as_str(), "false" | "nein" | "no" | "0"),
             Value::Number(number) => number.as_i64() == Some(0),
+            Value::Null | Value::Array(_) | Value::Object(_) => false,
+        })
+    }
+
+    /// Was it said, as a boolean or in words, that this *is* so?
+    pub(crate) fn affirmed(&self, names: &[&str]) -> bool {
+        names.iter().filter_map(|name| self.0.get(*name)).any(|value| match value {
+            Value::Bool(yes) => *yes,
+            Value::String(word) => matches!(word.trim().to_lowercase().as_str(), "true" | "ja" | "yes" | "1"),
+            Value::Number(number) => number.as_i64() == Some(1),
             Value::Null | Value::Array(_) | Value::Object(_) => false,
         })
     }
@@ -193,9 +209,12 @@ mod tests {
     fn no_is_understood() {
         for no in [json!(false), json!("false"), json!("Nein"), json!(0)] {
             assert!(arguments(json!({"bestaetigung": no})).denied(CONFIRMED), "{no}");
+            assert!(!arguments(json!({"bestaetigung": no})).affirmed(CONFIRMED_MOVE), "{no}");
         }
         for other in [json!(true), json!("true"), json!("ja"), json!(null), json!(1)] {
-            assert!(!arguments(json!({"bestaetigung": other})).denied(CONFIRMED), "{other}");
+            let args = arguments(json!({"bestaetigung": other}));
+            assert!(!args.denied(CONFIRMED), "{other}");
+            assert_eq!(args.affirmed(CONFIRMED_MOVE), !other.is_null(), "{other}");
         }
         assert!(!arguments(json!({})).denied(CONFIRMED));
     }

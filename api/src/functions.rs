@@ -2,11 +2,12 @@
 //!
 //! A business refusal is a reply, never an HTTP error. Whoever calls may see and change the appointments of this call,
 //! else of the exact number that calls; nothing that the agent says about itself widens that. Deliberately absent:
-//! availability, rescheduling, policies.
+//! availability, policies.
 
 mod book;
 mod cancel;
 mod query;
+mod reschedule;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use chrono_tz::Tz;
@@ -38,6 +39,8 @@ pub(crate) enum Function {
     Book,
     /// Calls an appointment off.
     Cancel,
+    /// Moves an appointment.
+    Reschedule,
     /// Says which appointments there are.
     Query,
 }
@@ -50,6 +53,7 @@ impl Function {
                 Some(Self::Book)
             }
             "cancel_appointment" => Some(Self::Cancel),
+            "reschedule_appointment" => Some(Self::Reschedule),
             "query_appointment" => Some(Self::Query),
             _ => None,
         }
@@ -59,6 +63,7 @@ impl Function {
         match self {
             Self::Book => "book_appointment",
             Self::Cancel => "cancel_appointment",
+            Self::Reschedule => "reschedule_appointment",
             Self::Query => "query_appointment",
         }
     }
@@ -92,8 +97,9 @@ pub(crate) async fn run(function: Function, call: &Call<'_>) -> Result<Reply, Pr
     match (function, &call.caller) {
         (Function::Book, Some(caller)) => book::run(call, caller).await,
         (Function::Cancel, Some(caller)) => cancel::run(call, caller).await,
+        (Function::Reschedule, Some(caller)) => reschedule::run(call, caller).await,
         (Function::Query, _) => query::run(call).await,
-        (Function::Book | Function::Cancel, None) => {
+        (Function::Book | Function::Cancel | Function::Reschedule, None) => {
             let message = call.say(
                 "Ohne Angaben zum Anruf kann ich nichts ändern.",
                 "I cannot change anything without the details of the call.",
@@ -161,10 +167,13 @@ impl Call<'_> {
     /// The appointments that this caller may see: those of this call, else of the exact number; narrowed by what the
     /// arguments say. `Err`: something was said that cannot be understood.
     async fn appointments(&self) -> Result<Result<Vec<AppointmentView>, Reply>, Problem> {
-        let wish = match Wish::of(self) {
-            Ok(wish) => wish,
-            Err(reply) => return Ok(Err(reply)),
-        };
+        match Wish::of(self, arguments::DATE, arguments::TIME) {
+            Ok(wish) => Ok(Ok(self.fitting(&wish).await?)),
+            Err(reply) => Ok(Err(reply)),
+        }
+    }
+
+    async fn fitting(&self, wish: &Wish) -> Result<Vec<AppointmentView>, Problem> {
         let (call_id, from) = match &self.caller {
             Some(caller) => (Some(caller.call_id.clone()), caller.from.clone()),
             None => (self.args.text(arguments::CALL).and_then(|id| arguments::call_id(&id)), None),
@@ -174,10 +183,10 @@ impl Call<'_> {
             let found = self.app.store.upcoming_of(self.company_id(), &whose, APPOINTMENTS_MAX).await?;
             let fitting: Vec<_> = found.into_iter().filter(|view| wish.fits(view)).collect();
             if !fitting.is_empty() {
-                return Ok(Ok(fitting));
+                return Ok(fitting);
             }
         }
-        Ok(Ok(Vec::new()))
+        Ok(Vec::new())
     }
 
     /// One appointment as a reply lists it.
@@ -254,7 +263,7 @@ struct Wish {
 }
 
 impl Wish {
-    fn of(call: &Call<'_>) -> Result<Self, Reply> {
+    fn of(call: &Call<'_>, date: &[&str], time: &[&str]) -> Result<Self, Reply> {
         let time_zone = call.time_zone();
         let id = call.args.anything(arguments::APPOINTMENT);
         // An id that is no id names nothing of ours; Uuid::nil is nobody's.
@@ -266,11 +275,11 @@ impl Wish {
             );
             Reply::refusal("missing_required_fields", message).with("missing", json!([missing]))
         };
-        let date = match call.args.anything(arguments::DATE) {
+        let date = match call.args.anything(date) {
             None => None,
             Some(text) => Some(when::date(&text, time_zone, call.now).ok_or_else(|| unclear("date"))?),
         };
-        let time = match call.args.anything(arguments::TIME) {
+        let time = match call.args.anything(time) {
             None => None,
             Some(text) => Some(when::time(&text).ok_or_else(|| unclear("time"))?),
         };

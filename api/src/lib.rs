@@ -20,6 +20,7 @@ mod prefer;
 mod problem;
 mod queues;
 mod reply;
+mod reschedule;
 mod retell;
 mod router;
 mod signature;

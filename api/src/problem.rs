@@ -210,6 +210,15 @@ impl Problem {
             .header_value(LOCATION, &format!("/v1/appointments/{id}"))
     }
 
+    /// Cal.com did not move it, and the caller waited to hear that.
+    pub(crate) fn not_moved(id: AppointmentId) -> Self {
+        let detail =
+            "Cal.com did not accept the new time, and the time before stands: read it again, choose another one";
+        Self::new(StatusCode::CONFLICT, Status::Rejected.as_str(), "Rejected", detail)
+            .with("appointment_id", id.to_string())
+            .header_value(LOCATION, &format!("/v1/appointments/{id}"))
+    }
+
     /// A command that was not accepted. Alternatives are given in the branch's time zone.
     pub(crate) fn not_accepted(error: AcceptError, time_zone: Tz) -> Self {
         match error {

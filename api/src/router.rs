@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::problem::{Alternative, Problem, ProblemBody};
-use crate::{appointments, callbacks, health, jobs, observe, queues, retell};
+use crate::{appointments, callbacks, health, jobs, observe, queues, reschedule, retell};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -41,6 +41,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(appointments::read))
         .routes(routes!(appointments::timeline))
         .routes(routes!(appointments::cancel))
+        .routes(routes!(reschedule::reschedule))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::read))
         .routes(routes!(queues::list))

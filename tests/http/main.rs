@@ -10,6 +10,7 @@ mod bad_calls;
 mod bad_input;
 mod calendar;
 mod herd;
+mod reschedule;
 mod voice;
 
 use chrono::{DateTime, Utc};

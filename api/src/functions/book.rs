@@ -40,7 +40,9 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
     let command = command(call, caller, &wish);
     match call.app.store.accept_booking(&command).await {
         Ok(accepted) => accepted_reply(call, &wish, &command, &accepted).await,
-        Err(AcceptError::Refused(refusal)) => Ok(refused(call, &wish, &refusal).with("booked", false)),
+        Err(AcceptError::Refused(refusal)) => {
+            Ok(refused(call, wish.starts_at, wish.branch, &refusal).with("booked", false))
+        }
         Err(error) => Ok(call.failed(error)?.with("booked", false)),
     }
 }
@@ -245,7 +247,7 @@ async fn told(
         }
         Status::Rejected => {
             let offers = call.app.store.free_instead(command).await?;
-            let (instead, alternatives) = instead(call, wish, &offers);
+            let (instead, alternatives) = instead(call, wish.starts_at, &offers);
             let message = call.say(
                 "Dieser Termin ist im Kalender leider nicht mehr frei.",
                 "This time is no longer free in the calendar.",
@@ -259,8 +261,9 @@ async fn told(
     })
 }
 
-fn refused(call: &Call<'_>, wish: &Wish<'_>, refusal: &Refusal) -> Reply {
-    let (instead, alternatives) = instead(call, wish, refusal.alternatives());
+/// What a refusal sounds like. `branch`: whose services are listed when there is no such one.
+pub(super) fn refused(call: &Call<'_>, wished: DateTime<Utc>, branch: &Branch, refusal: &Refusal) -> Reply {
+    let (instead, alternatives) = instead(call, wished, refusal.alternatives());
     match refusal {
         Refusal::Taken { .. } => {
             let message =
@@ -286,7 +289,7 @@ fn refused(call: &Call<'_>, wish: &Wish<'_>, refusal: &Refusal) -> Reply {
             not_free("booking_notice_violation", message, alternatives)
         }
         Refusal::InThePast => in_the_past(call),
-        Refusal::UnknownService => unknown_service(call, wish.branch),
+        Refusal::UnknownService => unknown_service(call, branch),
         Refusal::UnknownStaff => unknown_staff(call),
         Refusal::UnknownBranch | Refusal::Final { .. } => {
             let message = call.say("Das ist leider nicht möglich.", "I am afraid that is not possible.");
@@ -296,19 +299,19 @@ fn refused(call: &Call<'_>, wish: &Wish<'_>, refusal: &Refusal) -> Reply {
 }
 
 /// The end of the sentence, and the field, that name what is free instead.
-fn instead(call: &Call<'_>, wish: &Wish<'_>, offers: &[Offer]) -> (String, Value) {
+fn instead(call: &Call<'_>, wished: DateTime<Utc>, offers: &[Offer]) -> (String, Value) {
     let sentence = offers.first().map_or_else(String::new, |offer| {
-        let first = call.language.offer(offer.during.start(), wish.starts_at, call.time_zone());
+        let first = call.language.offer(offer.during.start(), wished, call.time_zone());
         call.say(&format!(" Frei wäre {first}."), &format!(" Free would be {first}."))
     });
-    (sentence, offers.iter().take(ALTERNATIVES_MAX).map(|offer| alternative(call, wish, offer)).collect())
+    (sentence, offers.iter().take(ALTERNATIVES_MAX).map(|offer| alternative(call, wished, offer)).collect())
 }
 
 fn not_free(status: &str, message: String, alternatives: Value) -> Reply {
     Reply::refusal(status, message).with("available", false).with("alternatives", alternatives)
 }
 
-fn in_the_past(call: &Call<'_>) -> Reply {
+pub(super) fn in_the_past(call: &Call<'_>) -> Reply {
     let message = call.say(
         "Diese Zeit liegt in der Vergangenheit. Welcher Tag ist gemeint?",
         "This time is in the past. Which day do you mean?",
@@ -316,13 +319,13 @@ fn in_the_past(call: &Call<'_>) -> Reply {
     Reply::refusal("past_time", message).with("available", false)
 }
 
-fn alternative(call: &Call<'_>, wish: &Wish<'_>, offer: &Offer) -> Value {
+fn alternative(call: &Call<'_>, wished: DateTime<Utc>, offer: &Offer) -> Value {
     let local = offer.during.start().with_timezone(&call.time_zone());
     let staff = call.catalog.staff.iter().find(|staff| staff.staff_id == offer.staff_id);
     json!({
         "time": local.format("%H:%M").to_string(),
         "date": local.format("%d.%m.%Y").to_string(),
-        "description": call.language.offer(offer.during.start(), wish.starts_at, call.time_zone()),
+        "description": call.language.offer(offer.during.start(), wished, call.time_zone()),
         "spoken_time": call.language.time(local.time()),
         "staff": staff.map(|staff| staff.name.as_str()),
     })

@@ -64,11 +64,9 @@ fn cancelled(call: &Call<'_>, id: AppointmentId, view: Option<&AppointmentView>)
     reply.with("cancelled", true).with("appointment_id", id.to_string())
 }
 
-fn several(call: &Call<'_>, found: &[AppointmentView]) -> Reply {
-    let message = call.say(
-        "Es gibt mehrere Termine. Welcher soll abgesagt werden?",
-        "There are several appointments. Which one is to be cancelled?",
-    );
+pub(super) fn several(call: &Call<'_>, found: &[AppointmentView]) -> Reply {
+    let message = call
+        .say("Es gibt mehrere Termine. Welcher ist gemeint?", "There are several appointments. Which one is meant?");
     let listed: Vec<_> = found.iter().map(|view| call.listed(view)).collect();
     Reply::refusal("multiple_found", message).with("appointments", listed)
 }

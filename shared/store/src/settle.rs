@@ -72,11 +72,15 @@ impl Store {
             then = Then::Park("not_confirmed_before_its_start");
         }
         let word = word(outcome);
+        let agrees = match then {
+            Then::Compare => locked.compare(&mut tx, (claimed.job.job_id, claimed.fence)).await?,
+            Then::Wait(_) | Then::Park(_) => false,
+        };
         let (job, fence, worker) = (claimed.job, claimed.fence, &claimed.worker);
         let attempt = Attempt { job, fence, seen_version: found, worker, outcome: word, started_at: None };
         record(&mut tx, &attempt).await?;
         let state = match then {
-            Then::Compare if locked.compare(&mut tx, (claimed.job.job_id, claimed.fence)).await? => {
+            Then::Compare if agrees => {
                 let asked_now = running.expected_version == Some(found) && !running.has_heir;
                 let state = if asked_now { State::Completed } else { State::Superseded };
                 finish(&mut tx, claimed.job, claimed.fence, state, &locked, word).await?.then_some(state)

@@ -20,7 +20,7 @@ use sandbox::What;
 use std::time::Instant;
 use uuid::Uuid;
 
-/// What the creates (or the cancels) of one appointment cost.
+/// What the creates, cancels or moves of one appointment cost.
 #[derive(PartialEq, Eq, Debug)]
 struct Cost {
     /// Requests that reached Cal.com.
@@ -55,7 +55,7 @@ fn unhurried() -> [(&'static str, String); 3] {
         .map(|(name, milliseconds)| (name, milliseconds.to_string()))
 }
 
-/// Waits for rest, prints how long it took since the fault, and reads what creates (or cancels) have cost.
+/// Waits for rest, prints how long it took since the fault, and reads what ops of that kind have cost.
 async fn cost(world: &World, kind: &str, fault: &str, since: Instant) -> Cost {
     world.rests().await;
     eprintln!("{kind}, {fault}: at rest after {:.1} s", since.elapsed().as_secs_f64());
@@ -65,8 +65,8 @@ async fn cost(world: &World, kind: &str, fault: &str, since: Instant) -> Cost {
             .fetch_all(&world.pool)
             .await
             .unwrap();
-    let path = if kind == "create" { "/bookings" } else { "/cancel" };
-    let arrived = |entry: &sandbox::Entry| entry.what == What::Arrival && entry.path.ends_with(path);
+    let path = if kind == "create" { "/bookings".to_owned() } else { format!("/{kind}") };
+    let arrived = |entry: &sandbox::Entry| entry.what == What::Arrival && entry.path.ends_with(&path);
     let requests: Vec<_> = world.sandbox.ledger().into_iter().filter(|e| e.method == "POST" && arrived(e)).collect();
     if let ([first, _, ..], Some(last)) = (&sent[..], requests.last()) {
         let apart = last.at - first.0;

@@ -1,4 +1,4 @@
-//! Death at each crash point, of an API or of a worker, over a booking and over a cancel.
+//! Death at each crash point, of an API or of a worker, over a booking, a cancel and a move.
 
 use crate::{Cost, FOUND, INTENDED_AGAIN, PLAIN, appointment, cost, unhurried};
 use crashpoint::Point;
@@ -17,6 +17,11 @@ async fn a_booking_outlives_a_death_at_any_point() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_outlives_a_death_at_any_point() {
     join_all(Point::ALL.map(cancel)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_outlives_a_death_at_any_point() {
+    join_all(Point::ALL.map(reschedule)).await;
 }
 
 async fn booking(point: Point) {
@@ -44,6 +49,23 @@ async fn cancel(point: Point) {
     cost(&world, "cancel", point.name(), begun).await.must_be(&price(point), point.name());
     assert_eq!(world.status(id).await, "cancelled", "{point:?}");
     assert_eq!((world.live().len(), world.creates().1), (0, 1), "{point:?}: live, ever made");
+    world.at_rest().await;
+}
+
+async fn reschedule(point: Point) {
+    let world = World::new().await;
+    let id = world.book(0).await;
+    let mut before = world.worker_with(&unhurried());
+    world.rests().await;
+    before.kill();
+    let begun = Instant::now();
+    let new = world.wish(5).await.starts_at;
+    let path = format!("/v1/appointments/{}/reschedule", id.0);
+    assert_eq!(asked(&world, &path, &json!({"starts_at": new.to_rfc3339()}), point).await, id);
+    survived(&world, point).await;
+    cost(&world, "reschedule", point.name(), begun).await.must_be(&price(point), point.name());
+    assert_eq!(world.status(id).await, "scheduled", "{point:?}");
+    assert_eq!(world.live().iter().map(|b| b.start).collect::<Vec<_>>(), [new], "{point:?}");
     world.at_rest().await;
 }
 

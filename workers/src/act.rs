@@ -14,8 +14,8 @@ use secrecy::SecretString;
 use store::Mode;
 use tokio_util::sync::CancellationToken;
 
+use crate::held::Held;
 use crate::look::look;
-use crate::perform::Held;
 use crate::world::World;
 
 /// Some event types want a reason; the business reads it, and the customer may.

@@ -12,6 +12,7 @@ mod act;
 mod bell;
 mod fleet;
 mod health;
+mod held;
 mod holds;
 mod lease;
 mod look;
@@ -22,5 +23,6 @@ mod rounds;
 mod world;
 
 pub use fleet::{Drained, run};
-pub use perform::{Held, Work, perform};
+pub use held::Held;
+pub use perform::{Work, perform};
 pub use world::{World, marker_keys};

@@ -13,7 +13,7 @@ use domain::resolve::{Asked, Sight, resolve};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::perform::Held;
+use crate::held::Held;
 use crate::world::World;
 
 /// A create's look lists what begins this much before the start that was asked for …

@@ -18,6 +18,7 @@ use tracing::Instrument;
 
 use crate::act::act;
 use crate::bell::task;
+use crate::held::Held;
 use crate::lease::Lease;
 use crate::world::World;
 
@@ -30,16 +31,6 @@ pub enum Work {
     Rung(Task),
     /// It is ours already.
     Claimed(Held),
-}
-
-/// A claimed job with the two moments of its claim, by this process's monotonic clock.
-pub struct Held {
-    /// What was claimed.
-    pub claimed: Box<Claimed>,
-    /// Before the claim was sent: our deadline counts from here.
-    pub asked_at: Instant,
-    /// When its answer had come: the database's clock is certainly past `claimed_at` by what has gone by since.
-    pub answered_at: Instant,
 }
 
 /// Does one job, or nothing if it is not to be had. Never fails: whatever goes wrong is a state of the job.

@@ -1,12 +1,12 @@
 //! Claim, settle and rescue, with Cal.com's answers given by hand: what is promised, what is occupied, what is due.
 
-use crate::world::World;
-use domain::answer::{Answer, Booking, BookingStatus, BookingUid, Refused};
+use crate::world::{World, applied, granted, settle};
+use domain::answer::{Answer, BookingUid, Refused};
 use domain::effect::EffectKind;
 use domain::id::AppointmentId;
 use domain::job::State;
 use domain::outcome::{Judgement, Outcome, Past, judge};
-use store::{CancelCommand, Claim, Claimed, JobRef, Mode, Settled, Who};
+use store::{CancelCommand, Claim, JobRef, Mode, Settled, Who};
 
 struct Booked {
     id: AppointmentId,
@@ -32,36 +32,6 @@ async fn cancel(world: &World, id: AppointmentId) -> JobRef {
         key: None,
     };
     world.store.accept_cancel(&command).await.unwrap().job.unwrap().job
-}
-
-async fn granted(world: &World, job: JobRef) -> Claimed {
-    match world.store.claim(job, "w").await.unwrap() {
-        Claim::Granted(claimed) => *claimed,
-        other => panic!("not granted: {other:?}"),
-    }
-}
-
-fn applied(claimed: &Claimed, uid: &str) -> Outcome {
-    let start = claimed.asked.starts_at.unwrap();
-    Outcome::Applied(Booking {
-        uid: BookingUid::from(uid.to_owned()),
-        status: BookingStatus::Accepted,
-        start,
-        end: start + chrono::TimeDelta::minutes(30),
-        event_type_id: claimed.event_type_id.unwrap(),
-        host_id: Some(1),
-        created_at: claimed.claimed_at,
-        marker: Some(claimed.asked.lineage.0),
-        rescheduled_to: None,
-        rescheduled_from: None,
-    })
-}
-
-async fn settle(world: &World, claimed: &Claimed, outcome: &Outcome) -> State {
-    match world.store.settle(claimed, outcome, 0.0).await.unwrap() {
-        Settled::Done { state, .. } => state,
-        Settled::Lost => panic!("lost"),
-    }
 }
 
 async fn word(world: &World, sql: &str) -> String {

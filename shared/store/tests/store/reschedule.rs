@@ -1,9 +1,8 @@
 //! Another time for an appointment, with Cal.com's answers given by hand: the new slot is taken first, the old one kept
 //! until Cal.com agrees; refused, the old time stands.
 
-use crate::world::{World, key};
-use chrono::TimeDelta;
-use domain::answer::{Answer, Booking, BookingStatus, BookingUid, Refused};
+use crate::world::{World, applied, granted, key, settle};
+use domain::answer::{Answer, BookingUid, Refused};
 use domain::appointment::Status;
 use domain::effect::EffectKind;
 use domain::id::AppointmentId;
@@ -11,7 +10,7 @@ use domain::job::State;
 use domain::outcome::{Judgement, Outcome, Past, judge};
 use domain::refusal::Refusal;
 use std::sync::Arc;
-use store::{AcceptError, CancelCommand, Claim, Claimed, How, JobRef, Replay, RescheduleCommand, Settled, Who};
+use store::{AcceptError, CancelCommand, Claim, How, JobRef, Replay, RescheduleCommand, Who};
 use tokio::sync::Barrier;
 
 const OCCUPIED: &str = "SELECT count(*) FROM slot WHERE state = 'booked'";
@@ -29,37 +28,6 @@ fn to(world: &World, appointment_id: AppointmentId, minutes: i64) -> RescheduleC
     }
 }
 
-async fn granted(world: &World, job: JobRef) -> Claimed {
-    match world.store.claim(job, "w").await.unwrap() {
-        Claim::Granted(claimed) => *claimed,
-        other => panic!("not granted: {other:?}"),
-    }
-}
-
-/// What Cal.com answers when it has done what was asked.
-fn done(claimed: &Claimed, uid: &str) -> Outcome {
-    let start = claimed.asked.starts_at.unwrap();
-    Outcome::Applied(Booking {
-        uid: BookingUid::from(uid.to_owned()),
-        status: BookingStatus::Accepted,
-        start,
-        end: start + TimeDelta::minutes(30),
-        event_type_id: 101,
-        host_id: Some(1),
-        created_at: claimed.claimed_at,
-        marker: Some(claimed.asked.lineage.0),
-        rescheduled_to: None,
-        rescheduled_from: None,
-    })
-}
-
-async fn settle(world: &World, claimed: &Claimed, outcome: &Outcome) -> State {
-    match world.store.settle(claimed, outcome, 0.0).await.unwrap() {
-        Settled::Done { state, .. } => state,
-        Settled::Lost => panic!("lost"),
-    }
-}
-
 /// An appointment at ten, and its job.
 async fn requested(world: &World) -> (AppointmentId, JobRef) {
     let accepted = world.store.accept_booking(&world.wish(1, 0)).await.unwrap();
@@ -70,7 +38,7 @@ async fn requested(world: &World) -> (AppointmentId, JobRef) {
 async fn scheduled(world: &World) -> AppointmentId {
     let (id, job) = requested(world).await;
     let claimed = granted(world, job).await;
-    assert_eq!(settle(world, &claimed, &done(&claimed, "u1")).await, State::Completed);
+    assert_eq!(settle(world, &claimed, &applied(&claimed, "u1")).await, State::Completed);
     id
 }
 
@@ -101,7 +69,7 @@ async fn the_new_time_is_taken_first_and_the_old_one_given_back_last() {
         (claimed.effect.kind, target, claimed.asked.starts_at),
         (EffectKind::Reschedule, Some("u1"), Some(world.at(60)))
     );
-    assert_eq!(settle(&world, &claimed, &done(&claimed, "u2")).await, State::Completed);
+    assert_eq!(settle(&world, &claimed, &applied(&claimed, "u2")).await, State::Completed);
     assert_eq!(promise(&world).await, ("scheduled/3/synced".to_owned(), 60));
     assert_eq!(world.count(OCCUPIED).await, 1);
     assert_eq!(
@@ -144,7 +112,7 @@ async fn there_and_back_while_the_create_runs_is_no_move() {
     }
     assert_eq!(promise(&world).await, ("requested/3/in_flight".to_owned(), 0));
     assert_eq!(world.count(OCCUPIED).await, 2, "an op is unresolved: nothing is given back");
-    settle(&world, &create, &done(&create, "u1")).await;
+    settle(&world, &create, &applied(&create, "u1")).await;
     assert_eq!(promise(&world).await, ("scheduled/4/synced".to_owned(), 0));
     assert_eq!(world.count(OCCUPIED).await, 1);
     assert_eq!(world.count("SELECT count(*) FROM calcom_op").await, 1);
@@ -159,11 +127,11 @@ async fn a_move_while_the_create_runs_is_made_after_it() {
     let create = granted(&world, job).await;
     let moved = world.store.accept_reschedule(&to(&world, id, 60)).await.unwrap();
     assert!(matches!(world.store.claim(moved.job.unwrap().job, "w").await.unwrap(), Claim::Busy { .. }));
-    assert_eq!(settle(&world, &create, &done(&create, "u1")).await, State::Retryable);
+    assert_eq!(settle(&world, &create, &applied(&create, "u1")).await, State::Retryable);
     assert_eq!(promise(&world).await, ("requested/2/pending".to_owned(), 60), "ten o'clock is not what was promised");
     let claimed = granted(&world, moved.job.unwrap().job).await;
     assert_eq!(claimed.effect.kind, EffectKind::Reschedule);
-    settle(&world, &claimed, &done(&claimed, "u2")).await;
+    settle(&world, &claimed, &applied(&claimed, "u2")).await;
     assert_eq!(promise(&world).await, ("scheduled/3/synced".to_owned(), 60));
     assert_eq!(world.count(OCCUPIED).await, 1);
     world.gone().await;

@@ -1,14 +1,17 @@
 //! A database, a company and a clock for one test. A test that fails leaves its database for whoever looks into it.
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
+use domain::answer::{Booking, BookingStatus, BookingUid};
 use domain::hours::Opening;
+use domain::job::State;
+use domain::outcome::Outcome;
 use domain::phone::{Identity, Phone};
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use std::time::Duration;
 use store::{
-    BookingCommand, BranchSpec, CallFacts, Company, CompanySpec, CustomerFacts, EventTypeSpec, Replay, RequestKey,
-    ServiceSpec, Source, StaffSpec, Store, StoreSettings,
+    BookingCommand, BranchSpec, CallFacts, Claim, Claimed, Company, CompanySpec, CustomerFacts, EventTypeSpec, JobRef,
+    Replay, RequestKey, ServiceSpec, Settled, Source, StaffSpec, Store, StoreSettings,
 };
 use uuid::Uuid;
 
@@ -148,5 +151,38 @@ pub fn salon(slug: &str) -> CompanySpec {
             .collect(),
         services: vec![service(1, 30, "Haarschnitt"), service(2, 45, "Damenschnitt"), service(3, 90, "Farbe")],
         event_types: vec![event_type(101, 1, 1), event_type(102, 1, 2), event_type(103, 1, 3), event_type(104, 2, 1)],
+    }
+}
+
+/// Claims a job that must be granted.
+pub async fn granted(world: &World, job: JobRef) -> Claimed {
+    match world.store.claim(job, "w").await.unwrap() {
+        Claim::Granted(claimed) => *claimed,
+        other => panic!("not granted: {other:?}"),
+    }
+}
+
+/// What Cal.com answers when it has done what was asked.
+pub fn applied(claimed: &Claimed, uid: &str) -> Outcome {
+    let start = claimed.asked.starts_at.unwrap();
+    Outcome::Applied(Booking {
+        uid: BookingUid::from(uid.to_owned()),
+        status: BookingStatus::Accepted,
+        start,
+        end: start + TimeDelta::minutes(30),
+        event_type_id: 101,
+        host_id: Some(1),
+        created_at: claimed.claimed_at,
+        marker: Some(claimed.asked.lineage.0),
+        rescheduled_to: None,
+        rescheduled_from: None,
+    })
+}
+
+/// Settles a job that must still be ours.
+pub async fn settle(world: &World, claimed: &Claimed, outcome: &Outcome) -> State {
+    match world.store.settle(claimed, outcome, 0.0).await.unwrap() {
+        Settled::Done { state, .. } => state,
+        Settled::Lost => panic!("lost"),
     }
 }

@@ -1,26 +1,46 @@
 //! How Cal.com says yes and no. There are two shapes of no: the envelope of its own exception filters, and NestJS's
 //! flat default for errors thrown deeper down, which no filter knows. Deliberately absent: any rule about when.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
+
+/// What the limiter grants to one API key.
+const LIMIT_PER_MINUTE: u64 = 120;
 
 /// A reply before it is put on the wire.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
+    /// Beyond those that every reply has.
+    pub(crate) headers: Vec<(&'static str, u64)>,
 }
 
 impl Answer {
     /// `{"status":"success","data":…}`.
     pub(crate) fn success(status: StatusCode, data: Value) -> Self {
-        Self { status, body: json!({ "status": "success", "data": data }) }
+        Self { status, body: json!({ "status": "success", "data": data }), headers: Vec::new() }
     }
 
     /// `{"status":"success","data":[…],"pagination":{…}}`.
     pub(crate) fn page(data: Vec<Value>, pagination: Value) -> Self {
-        Self { status: StatusCode::OK, body: json!({ "status": "success", "data": data, "pagination": pagination }) }
+        let body = json!({ "status": "success", "data": data, "pagination": pagination });
+        Self { status: StatusCode::OK, body, headers: Vec::new() }
+    }
+}
+
+impl Answer {
+    /// 429 with the limiter's headers. The reset is the number of seconds to wait, rounded up; there is no `Retry-After`.
+    pub(crate) fn too_many(wait: Duration, url: &str, now: DateTime<Utc>) -> Self {
+        let headers = vec![
+            ("x-ratelimit-limit-default", LIMIT_PER_MINUTE),
+            ("x-ratelimit-remaining-default", 0),
+            ("x-ratelimit-reset-default", u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX)),
+        ];
+        Self { headers, ..Refusal::throttled().answer(url, now) }
     }
 }
 
@@ -85,6 +105,19 @@ impl Refusal {
         Self::bad_request("User either already has booking at this time or is not available")
     }
 
+    /// 429 of the limiter, without its headers: [`Answer::too_many`] is the whole of it.
+    fn throttled() -> Self {
+        let message = "CustomThrottlerGuard - Too many requests. Please try again later.".to_owned();
+        let details = json!(message);
+        let shape = Shape::Envelope { code: "ThrottlerException", details };
+        Self { status: StatusCode::TOO_MANY_REQUESTS, message, shape }
+    }
+
+    /// 500: something broke, and nobody says what.
+    pub(crate) fn broken() -> Self {
+        Self::flat(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
+    }
+
     /// 409: the unique key of host, start and end was hit.
     pub(crate) fn booking_conflict() -> Self {
         Self::flat(StatusCode::CONFLICT, "booking_conflict_error")
@@ -102,7 +135,7 @@ impl Refusal {
             }),
             Shape::Flat => json!({ "statusCode": status.as_u16(), "message": message }),
         };
-        Answer { status, body }
+        Answer { status, body, headers: Vec::new() }
     }
 
     fn exception(status: StatusCode, code: &'static str, error: &'static str, message: String) -> Self {

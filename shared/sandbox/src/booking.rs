@@ -102,6 +102,12 @@ impl Booking {
         self.metadata.get("gateway_key").map(String::as_str)
     }
 
+    /// The texts in which a marker for a later request may stand.
+    pub(crate) fn texts(&self) -> Vec<&str> {
+        let metadata = self.metadata.values().map(String::as_str);
+        [self.attendee.name.as_str(), self.attendee.email.as_str()].into_iter().chain(metadata).collect()
+    }
+
     /// The `data` of API v2's replies. `displayEmail` repeats `email`: they differ only for managed users, which the
     /// sandbox has not. `rating` is left out while unrated: the real server sends a `null` that its own published
     /// schema forbids.

@@ -8,8 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::fault::Faults;
+
 /// How the sandbox behaves. `Config::default()` is the stubborn server on a free port of 127.0.0.1, without event
-/// types, latency or a key.
+/// types, latency, faults or a key.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen; port 0 takes a free one.
@@ -30,7 +32,9 @@ pub struct Config {
     pub overlap: Overlap,
     /// Where the time comes from.
     pub clock: Clock,
-    /// Seed of the random uids; `None` takes one from the operating system.
+    /// The faults to play from the start.
+    pub faults: Faults,
+    /// Seed of the random uids, and of the faults unless their plan has its own; `None` takes one from the operating system.
     pub seed: Option<u64>,
 }
 
@@ -45,6 +49,7 @@ impl Default for Config {
             natural_key: true,
             overlap: Overlap::Strict,
             clock: Clock::wall(),
+            faults: Faults::default(),
             seed: None,
         }
     }

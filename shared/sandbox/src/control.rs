@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::booking::Booking;
 use crate::config::EventType;
+use crate::fault::Faults;
 use crate::ledger::Entry;
 use crate::server::Server;
 
@@ -23,6 +24,7 @@ pub(crate) fn router() -> Router<Arc<Server>> {
         .route("/_sandbox/bookings", get(bookings))
         .route("/_sandbox/ledger", get(ledger))
         .route("/_sandbox/latency", put(put_latency))
+        .route("/_sandbox/faults", get(faults).put(put_faults))
 }
 
 /// Which entries of the ledger to show.
@@ -73,4 +75,16 @@ async fn put_latency(State(server): State<Arc<Server>>, Json(input): Json<Latenc
     let latency =
         server.set_latency(input.before_ms.map(Duration::from_millis), input.after_ms.map(Duration::from_millis));
     Json(LatencyOutput { before_ms: latency.before.as_millis(), after_ms: latency.after.as_millis() })
+}
+
+async fn faults(State(server): State<Arc<Server>>) -> Json<Faults> {
+    Json(server.faults())
+}
+
+async fn put_faults(
+    State(server): State<Arc<Server>>,
+    Json(faults): Json<Faults>,
+) -> Result<Json<Faults>, (StatusCode, String)> {
+    server.set_faults(faults).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+    Ok(Json(server.faults()))
 }

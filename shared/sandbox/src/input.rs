@@ -158,6 +158,17 @@ pub(crate) fn reschedule(body: &Value) -> Result<Reschedule, Refusal> {
     Ok(Reschedule { start, reason, by })
 }
 
+/// The texts of a create, well-formed or not, in which a marker may stand: the attendee's name and e-mail address, and
+/// the values of the metadata.
+pub(crate) fn texts(body: &Value) -> Vec<&str> {
+    let metadata = body["metadata"].as_object().into_iter().flat_map(Map::values);
+    [&body["attendee"]["name"], &body["attendee"]["email"]]
+        .into_iter()
+        .chain(metadata)
+        .filter_map(Value::as_str)
+        .collect()
+}
+
 /// An ISO 8601 moment in whole milliseconds; without an offset it is UTC, as Cal.com takes it.
 pub(crate) fn moment(text: &str) -> Option<DateTime<Utc>> {
     let bytes = text.as_bytes();

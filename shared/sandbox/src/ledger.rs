@@ -4,6 +4,8 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
+use crate::fault::Fault;
+
 /// One line of the ledger. Every key is always present in JSON, `null` where it does not apply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
@@ -33,14 +35,17 @@ pub struct Entry {
     pub previous_uid: Option<String>,
     /// What changed; set if and only if `what` is `effect`.
     pub effect: Option<Effect>,
-    /// HTTP status of the reply; set if and only if `what` is `reply`.
+    /// HTTP status of the reply, set only if `what` is `reply`; `null` where a fault left nothing to say.
     pub status: Option<u16>,
     /// What became of the reply; set if and only if `what` is `reply`.
     pub fate: Option<Fate>,
+    /// The fault that befell the request, in each of its entries; the one key that is left out where it does not apply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
 }
 
-/// The moments of a request: one arrival, at most one effect, one reply, in this order. A request whose body never
-/// came completely is no arrival.
+/// The moments of a request: one arrival, at most one effect, one reply, in this order; only a fault that says so
+/// has the effect after the reply. A request whose body never came completely is no arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum What {
@@ -48,7 +53,7 @@ pub enum What {
     Arrival,
     /// The state has changed.
     Effect,
-    /// The reply has been handed to the connection, or there was no connection any more.
+    /// The reply has been handed to the connection, or it is certain that it never will be.
     Reply,
 }
 
@@ -70,8 +75,10 @@ pub enum Effect {
 pub enum Fate {
     /// Handed to the connection. It can still be lost on the way: only the client knows.
     Sent,
-    /// The client had closed the connection before.
+    /// The client had closed the connection before, or a fault withheld the reply or cut it in the middle.
     Dropped,
+    /// Handed to the connection, after a fault had held it back.
+    Late,
 }
 
 /// What a request is about, as far as is known; copied into each of its entries.
@@ -83,6 +90,14 @@ pub(crate) struct Subject {
     pub(crate) event_type_id: Option<i64>,
     pub(crate) start: Option<DateTime<Utc>>,
     pub(crate) uid: Option<String>,
+    pub(crate) fault: Option<Fault>,
+}
+
+impl Subject {
+    /// What tells this request from others: the same for a repetition of it.
+    pub(crate) fn name(&self) -> String {
+        format!("{:?} {:?} {:?}", self.marker, self.uid, self.start)
+    }
 }
 
 /// The entries so far.
@@ -109,9 +124,16 @@ impl Ledger {
         entry.previous_uid = previous_uid;
     }
 
-    pub(crate) fn reply(&mut self, at: DateTime<Utc>, request: u64, subject: &Subject, status: u16, fate: Fate) {
+    pub(crate) fn reply(
+        &mut self,
+        at: DateTime<Utc>,
+        request: u64,
+        subject: &Subject,
+        status: Option<u16>,
+        fate: Fate,
+    ) {
         let entry = self.append(at, What::Reply, request, subject);
-        entry.status = Some(status);
+        entry.status = status;
         entry.fate = Some(fate);
     }
 
@@ -122,7 +144,7 @@ impl Ledger {
     }
 
     fn append(&mut self, at: DateTime<Utc>, what: What, request: u64, subject: &Subject) -> &mut Entry {
-        let Subject { method, path, marker, event_type_id, start, uid } = subject.clone();
+        let Subject { method, path, marker, event_type_id, start, uid, fault } = subject.clone();
         let seq = self.entries.len() as u64 + 1;
         self.entries.push(Entry {
             seq,
@@ -139,6 +161,7 @@ impl Ledger {
             effect: None,
             status: None,
             fate: None,
+            fault,
         });
         let last = self.entries.len() - 1;
         &mut self.entries[last]

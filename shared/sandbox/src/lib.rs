@@ -4,7 +4,7 @@
 //!
 //! It is an independent witness: it shares no code with the gateway that it judges. All state lives in memory under
 //! one lock and dies with the process. Deliberately absent: slots, webhooks, rate limits, seats, recurring bookings,
-//! teams, payments, and faults other than latency (plan.rs is the one place where they can enter).
+//! teams and payments.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -18,11 +18,14 @@ mod answer;
 mod booking;
 mod calendar;
 mod config;
+mod connection;
 mod control;
+mod fault;
 mod input;
 mod ledger;
 mod list;
 mod plan;
+mod reply;
 mod request;
 mod server;
 
@@ -31,15 +34,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use booking::{Attendee, Booking, Status};
 pub use config::{Clock, Config, EventType, Host, Overlap};
+pub use fault::{Fault, Faults, On, Rule};
 pub use ledger::{Effect, Entry, Fate, What};
 
+use connection::{Cuttable, Switch};
 use server::Server;
 
 /// How long [`Sandbox::stop`] waits for the requests in flight before it cuts them off.
@@ -48,20 +52,16 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Starts a sandbox and returns once it accepts connections.
 ///
 /// # Errors
-/// The address cannot be bound, or an event type is unusable (length of zero minutes, empty slug).
+/// The address cannot be bound, or an event type (length of zero minutes, empty slug) or a rule of faults is unusable.
 pub async fn start(config: Config) -> anyhow::Result<Sandbox> {
     let listen = config.listen;
-    let server = Arc::new(Server::new(config).context("an event type is unusable")?);
+    let server = Arc::new(Server::new(config).context("the configuration is unusable")?);
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr().context("the listener has no address")?;
-    let listener = listener.tap_io(|stream| {
-        // Replies are small; waiting to fill a packet would only add latency that nobody configured.
-        let _ = stream.set_nodelay(true);
-    });
     let (shutdown, stopped) = oneshot::channel::<()>();
     let router = server::router(Arc::clone(&server));
     let task = tokio::spawn(async move {
-        axum::serve(listener, router)
+        axum::serve(Cuttable::new(listener), router.into_make_service_with_connect_info::<Switch>())
             .with_graceful_shutdown(async move {
                 // Sent or dropped, both mean: stop.
                 let _ = stopped.await;
@@ -100,6 +100,15 @@ impl Sandbox {
     /// (`after`). Holds for requests that arrive from now on.
     pub fn set_latency(&self, before: Duration, after: Duration) {
         self.server.set_latency(Some(before), Some(after));
+    }
+
+    /// Replaces the plan of faults; its counts and draws begin anew. Requests that have arrived keep the fault that they
+    /// met: an effect that is due late still comes. `Faults::default()` ends all faults but markers.
+    ///
+    /// # Errors
+    /// A rule is unusable; then the plan stays as it was.
+    pub fn set_faults(&self, faults: Faults) -> anyhow::Result<()> {
+        self.server.set_faults(faults)
     }
 
     /// Adds event types, or replaces those with the same id. Bookings made before keep the host they were made with.

@@ -1,5 +1,5 @@
-//! `sandbox`: runs a sandbox Cal.com until it is told to stop. Reads arguments, environment and the file of event
-//! types; everything else is the library's.
+//! `sandbox`: runs a sandbox Cal.com until it is told to stop. Reads arguments, environment and the files of event
+//! types and faults; everything else is the library's.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -8,35 +8,18 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use sandbox::{Config, EventType, Overlap};
+use sandbox::{Config, Faults, Overlap};
+use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-const EXAMPLE: &str = r#"Example:
-  cat > event-types.json <<'END'
-  [{"id": 101, "slug": "haircut", "length_minutes": 30,
-    "host": {"id": 1, "name": "Anna Berg", "email": "anna@salon.test", "username": "anna",
-             "time_zone": "Europe/Berlin"}}]
-  END
-  sandbox --listen 127.0.0.1:4010 --event-types event-types.json --latency-before-ms 200 &
-
-  curl -s http://127.0.0.1:4010/v2/bookings -H 'cal-api-version: 2024-08-13' -H 'content-type: application/json' \
-    -d '{"eventTypeId": 101, "start": "2050-09-05T09:00:00Z",
-         "attendee": {"name": "Max", "email": "max@example.com", "timeZone": "Europe/Berlin"}}'
-
-Beside the API (all JSON):
-  GET  /_sandbox/ledger        what arrived, what took effect, what became of each reply [?after_seq=N]
-  GET  /_sandbox/bookings      all bookings, cancelled ones included
-  GET  /_sandbox/event-types   what can be booked
-  PUT  /_sandbox/event-types   add or replace: a list as in the example
-  PUT  /_sandbox/latency       {"before_ms": 200, "after_ms": 0}
-
-Logs go to stderr; RUST_LOG=debug shows every request."#;
+/// What stands below the list of options.
+const GUIDE: &str = include_str!("help.txt");
 
 /// A Cal.com to run against: API v2 bookings, as stubborn as the real server, with a ledger of what truly happened.
 /// Bookings live in memory and are gone when it stops.
 #[derive(Parser)]
-#[command(name = "sandbox", after_help = EXAMPLE)]
+#[command(name = "sandbox", after_help = GUIDE)]
 struct Arguments {
     /// Address and port to listen on; port 0 takes a free one. The URL is printed once it is ready.
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS:PORT")]
@@ -58,6 +41,14 @@ struct Arguments {
     #[arg(long, env = "SANDBOX_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Option<String>,
 
+    /// JSON file with a plan of faults to play from the start: see "Faults" below.
+    #[arg(long, value_name = "FILE.json")]
+    faults: Option<PathBuf>,
+
+    /// Seed of uids and of faults with a probability: the same seed, the same course. Without it, a random one.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
     /// Accept a booking with host, start and end of another one (otherwise 409, as with Cal.com's unique key).
     #[arg(long)]
     without_natural_key: bool,
@@ -74,14 +65,20 @@ async fn main() -> anyhow::Result<()> {
 
     let arguments = Arguments::parse();
     let event_types = match &arguments.event_types {
-        Some(path) => read_event_types(path)?,
+        Some(path) => read(path, "a list of event types")?,
         None => Vec::new(),
+    };
+    let faults = match &arguments.faults {
+        Some(path) => read(path, "a plan of faults")?,
+        None => Faults::default(),
     };
     let config = Config {
         listen: arguments.listen,
         latency_before: Duration::from_millis(arguments.latency_before_ms),
         latency_after: Duration::from_millis(arguments.latency_after_ms),
         event_types,
+        faults,
+        seed: arguments.seed,
         api_key: arguments.api_key.filter(|key| !key.is_empty()),
         natural_key: !arguments.without_natural_key,
         overlap: if arguments.without_overlap_check { Overlap::Off } else { Overlap::Strict },
@@ -98,7 +95,7 @@ async fn main() -> anyhow::Result<()> {
     sandbox.stop().await
 }
 
-fn read_event_types(path: &Path) -> anyhow::Result<Vec<EventType>> {
+fn read<T: DeserializeOwned>(path: &Path, what: &str) -> anyhow::Result<T> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is not a list of event types", path.display()))
+    serde_json::from_str(&text).with_context(|| format!("{} is not {what}", path.display()))
 }

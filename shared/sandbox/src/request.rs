@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::{Value, json};
 
 use crate::answer::Refusal;
+use crate::fault::On;
 
 /// The only version of the bookings controller that is here.
 const BOOKINGS_VERSION: &str = "2024-08-13";
@@ -57,10 +58,15 @@ impl Route {
         }
     }
 
-    pub(crate) fn mutates(&self) -> bool {
+    /// The kind of request, for the rules of faults.
+    pub(crate) fn on(&self) -> Option<On> {
         match self {
-            Self::Create | Self::Cancel(_) | Self::Reschedule(_) => true,
-            Self::List | Self::Read(_) | Self::Unknown => false,
+            Self::Create => Some(On::Create),
+            Self::Cancel(_) => Some(On::Cancel),
+            Self::Reschedule(_) => Some(On::Reschedule),
+            Self::Read(_) => Some(On::Get),
+            Self::List => Some(On::List),
+            Self::Unknown => None,
         }
     }
 }

@@ -1,31 +1,32 @@
 //! From a request to its reply: arrival, plan, effect, reply, each noted in the ledger. A request is handled in a task
 //! of its own, so that a client who goes away changes nothing but the fate of the reply, as at the real Cal.com.
-//! Deliberately absent: the rules of booking (calendar.rs), the reading of a request (request.rs)
-//! and the checks of its body or query (input.rs, list.rs).
+//! Deliberately absent: the rules of booking (calendar.rs), the reading of a request (request.rs),
+//! the body of a reply on its way (reply.rs) and the checks of its body or query (input.rs, list.rs).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::body::to_bytes;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use http_body_util::{BodyExt, Full, LengthLimitError};
-use serde_json::{Value, json};
+use http_body_util::LengthLimitError;
+use serde_json::Value;
 use tokio::sync::oneshot;
-use uuid::Builder;
 
 use crate::answer::{Answer, Refusal};
 use crate::booking::Booking;
 use crate::calendar::{Calendar, Done};
 use crate::config::{Clock, Config, EventType};
+use crate::connection::Switch;
+use crate::fault::{self, Faults, Marker};
 use crate::input;
 use crate::ledger::{Entry, Fate, Ledger, Subject};
 use crate::list;
-use crate::plan::{self, Latency, Plan};
+use crate::plan::{Latency, Plan, Player, Reply, When};
+use crate::reply::{Delivery, plain};
 use crate::request::{Caller, Head, Received, Route, authenticate};
 
 /// Largest body read; a longer one is answered 413.
@@ -35,6 +36,7 @@ const BODY_MAX_BYTES: usize = 1024 * 1024;
 pub(crate) struct Server {
     api_key: Option<String>,
     clock: Clock,
+    seed: Option<u64>,
     state: Mutex<Inner>,
 }
 
@@ -42,6 +44,7 @@ struct Inner {
     calendar: Calendar,
     ledger: Ledger,
     latency: Latency,
+    player: Player,
     requests: u64,
 }
 
@@ -54,8 +57,9 @@ impl Server {
         let latency = Latency { before: config.latency_before, after: config.latency_after };
         let mut calendar = Calendar::new(config.natural_key, config.overlap, config.seed);
         calendar.set_event_types(config.event_types)?;
-        let inner = Inner { calendar, ledger: Ledger::default(), latency, requests: 0 };
-        Ok(Self { api_key: config.api_key, clock: config.clock, state: Mutex::new(inner) })
+        let player = Player::new(config.faults, config.seed)?;
+        let inner = Inner { calendar, ledger: Ledger::default(), latency, player, requests: 0 };
+        Ok(Self { api_key: config.api_key, clock: config.clock, seed: config.seed, state: Mutex::new(inner) })
     }
 
     pub(crate) fn ledger(&self, after_seq: u64) -> Vec<Entry> {
@@ -81,6 +85,20 @@ impl Server {
         inner.latency
     }
 
+    pub(crate) fn faults(&self) -> Faults {
+        self.lock().player.faults().clone()
+    }
+
+    /// Counts and draws begin anew. Requests that have arrived keep the fault that they met.
+    pub(crate) fn set_faults(&self, faults: Faults) -> anyhow::Result<()> {
+        self.lock().player = Player::new(faults, self.seed)?;
+        Ok(())
+    }
+
+    pub(crate) fn note_reply(&self, request: u64, subject: &Subject, status: Option<u16>, fate: Fate) {
+        self.lock().ledger.reply(self.clock.now(), request, subject, status, fate);
+    }
+
     /// A panic under the lock leaves entries that were true when written: better to show them than to hide them.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -92,28 +110,80 @@ impl Server {
         let now = self.clock.now();
         inner.requests += 1;
         let number = inner.requests;
-        let subject = inner.subject(head, body);
-        inner.ledger.arrival(now, number, &subject);
-        Call { number, subject, latency: inner.latency }
+        let mut subject = inner.subject(head, body);
+        let marker = inner.marker(head, body);
+        let Inner { player, ledger, latency, .. } = &mut *inner;
+        let plan = player.decide(head.route.on(), marker, &subject.name(), *latency);
+        subject.fault = plan.fault;
+        ledger.arrival(now, number, &subject);
+        Call { number, subject, plan }
     }
 
-    /// Arrival lies behind, the reply ahead: waits as planned, acts, and hands back the response whose fate will be
-    /// noted wherever it ends.
-    async fn handle(self: Arc<Self>, mut call: Call, head: Head, body: Received) -> Response {
-        let answer = if head.route.mutates() {
-            match plan::decide(call.latency, &call.subject) {
-                Plan::Act { before, after } => {
-                    pause(before).await;
-                    let answer = self.act(&mut call, &head, &body);
-                    pause(after).await;
-                    answer
-                }
-            }
-        } else {
-            self.act(&mut call, &head, &body)
+    /// Arrival lies behind, the reply ahead: waits, acts and answers as planned. The fate of the reply is noted wherever
+    /// it ends.
+    async fn handle(
+        self: Arc<Self>,
+        mut call: Call,
+        head: Head,
+        body: Received,
+        switch: Switch,
+        mut hand_over: oneshot::Sender<Response>,
+    ) {
+        let Plan { latency, effect, reply, .. } = call.plan;
+        pause(latency.before).await;
+        let truth = match effect {
+            When::First => Some(self.act(&mut call, &head, &body)),
+            When::Never | When::After(_) => None,
         };
-        tracing::debug!(request = call.number, method = %head.method, status = answer.status.as_u16(), "answered");
-        respond(self, call, answer)
+        pause(latency.after).await;
+        let now = self.clock.now();
+        let said = match reply {
+            Reply::Broken => Some(Refusal::broken().answer(&head.url, now)),
+            Reply::TooMany(wait) => Some(Answer::too_many(wait, &head.url, now)),
+            Reply::Truth | Reply::Late(_) | Reply::Half | Reply::Closed | Reply::Reset | Reply::Hang(_) => truth,
+        };
+        let status = said.as_ref().map(|answer| answer.status);
+        tracing::debug!(request = call.number, method = %head.method, ?status, fault = ?call.plan.fault, "answered");
+        let (delivery, ended) = Delivery::new(Arc::clone(&self), call.number, call.subject.clone(), status);
+        match (reply, said) {
+            (Reply::Half, Some(answer)) => {
+                // If the client is gone, so is the receiver: the response comes back and is dropped here, which notes
+                // its fate. So below.
+                let _ = hand_over.send(delivery.half(answer));
+            }
+            (Reply::Late(wait), Some(answer)) => {
+                pause(wait).await;
+                let _ = hand_over.send(delivery.whole(answer, Fate::Late));
+            }
+            (Reply::Truth | Reply::Broken | Reply::TooMany(_), Some(answer)) => {
+                let _ = hand_over.send(delivery.whole(answer, Fate::Sent));
+            }
+            (Reply::Reset, _) => {
+                drop(delivery);
+                switch.reset();
+                let _ = hand_over.send(withheld());
+            }
+            (Reply::Hang(longest), _) => {
+                tokio::select! {
+                    () = hand_over.closed() => {}
+                    () = tokio::time::sleep(longest) => {}
+                }
+                drop(delivery);
+                switch.close();
+                let _ = hand_over.send(withheld());
+            }
+            (Reply::Closed | Reply::Truth | Reply::Broken | Reply::TooMany(_) | Reply::Half | Reply::Late(_), _) => {
+                drop(delivery);
+                switch.close();
+                let _ = hand_over.send(withheld());
+            }
+        }
+        if let When::After(wait) = effect {
+            // The sender is never used, only dropped.
+            let _ = ended.await;
+            pause(wait).await;
+            self.act(&mut call, &head, &body);
+        }
     }
 
     /// Checks, changes and notes the change, all under one lock.
@@ -181,6 +251,26 @@ impl Inner {
         }
     }
 
+    /// The marker that stands in the request for itself, or in the booking that it names for a request of its kind.
+    fn marker(&self, head: &Head, body: &Received) -> Option<Marker> {
+        let on = head.route.on()?;
+        let body = body.json().ok();
+        let own: Vec<&str> = match &head.route {
+            Route::Create => body.map(input::texts).unwrap_or_default(),
+            Route::Cancel(_) => body.and_then(|body| body["cancellationReason"].as_str()).into_iter().collect(),
+            Route::Reschedule(_) => body.and_then(|body| body["reschedulingReason"].as_str()).into_iter().collect(),
+            Route::Read(_) | Route::List | Route::Unknown => Vec::new(),
+        };
+        let of_the_booking = match &head.route {
+            Route::Cancel(uid) | Route::Reschedule(uid) | Route::Read(uid) => {
+                self.calendar.find(uid).map(Booking::texts).unwrap_or_default()
+            }
+            Route::Create | Route::List | Route::Unknown => Vec::new(),
+        };
+        let own = own.into_iter().flat_map(fault::markers).find(|marker| marker.on.is_none_or(|meant| meant == on));
+        own.or_else(|| of_the_booking.into_iter().flat_map(fault::markers).find(|marker| marker.on == Some(on)))
+    }
+
     /// What can be known of a request on arrival, before anything is checked.
     fn subject(&self, head: &Head, body: &Received) -> Subject {
         let mut subject =
@@ -214,7 +304,7 @@ impl Inner {
 struct Call {
     number: u64,
     subject: Subject,
-    latency: Latency,
+    plan: Plan,
 }
 
 /// What the API did with a request.
@@ -226,7 +316,11 @@ enum Outcome {
 }
 
 /// Every request that is not for `/_sandbox`.
-async fn receive(State(server): State<Arc<Server>>, request: Request) -> Response {
+async fn receive(
+    State(server): State<Arc<Server>>,
+    ConnectInfo(switch): ConnectInfo<Switch>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let body = match to_bytes(body, BODY_MAX_BYTES).await {
         Ok(bytes) => Received::new(&bytes, &parts.headers),
@@ -239,76 +333,17 @@ async fn receive(State(server): State<Arc<Server>>, request: Request) -> Respons
     let head = Head::new(parts.method, parts.uri, &parts.headers);
     let call = server.arrive(&head, &body);
     let (hand_over, response) = oneshot::channel();
-    tokio::spawn(async move {
-        // If the client is gone, so is the receiver: the response comes back and is dropped here, which notes its fate.
-        let _ = hand_over.send(server.handle(call, head, body).await);
-    });
-    response.await.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"))
+    tokio::spawn(server.handle(call, head, body, switch, hand_over));
+    response.await.unwrap_or_else(|_| withheld())
+}
+
+/// Stands in for a reply on a connection that writes nothing more.
+fn withheld() -> Response {
+    plain(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
 }
 
 async fn pause(latency: Duration) {
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
-    }
-}
-
-/// The response to `call`, which carries the note of its own fate.
-fn respond(server: Arc<Server>, call: Call, answer: Answer) -> Response {
-    let bytes = Bytes::from(answer.body.to_string());
-    let length = bytes.len();
-    let mut delivery = Delivery {
-        server,
-        request: call.number,
-        subject: call.subject,
-        status: answer.status.as_u16(),
-        fate: Fate::Dropped,
-    };
-    // The frame is taken when the connection is about to write it.
-    let body = Body::new(Full::new(bytes).map_frame(move |frame| {
-        delivery.sent();
-        frame
-    }));
-    response(answer.status, length, body)
-}
-
-/// A reply outside of the ledger, in NestJS's flat shape.
-fn plain(status: StatusCode, message: &str) -> Response {
-    let text = json!({ "statusCode": status.as_u16(), "message": message }).to_string();
-    response(status, text.len(), Body::from(text))
-}
-
-fn response(status: StatusCode, length: usize, body: Body) -> Response {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    let id = Builder::from_random_bytes(rand::random()).into_uuid().to_string();
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.insert("x-request-id", id);
-    }
-    response
-}
-
-/// A reply on its way. Notes its fate once, when it ends: taken by the connection, or dropped anywhere before that.
-struct Delivery {
-    server: Arc<Server>,
-    request: u64,
-    subject: Subject,
-    status: u16,
-    fate: Fate,
-}
-
-impl Delivery {
-    fn sent(&mut self) {
-        self.fate = Fate::Sent;
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        let mut inner = self.server.lock();
-        let now = self.server.clock.now();
-        inner.ledger.reply(now, self.request, &self.subject, self.status, self.fate);
     }
 }

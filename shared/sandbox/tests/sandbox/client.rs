@@ -113,6 +113,17 @@ impl Client {
         reply(request.json(body)).await
     }
 
+    /// A create whose reply may not come.
+    pub async fn try_create(&self, event_type_id: i64, start: &str) -> reqwest::Result<reqwest::Response> {
+        self.try_post("/bookings", &body(event_type_id, start)).await
+    }
+
+    /// The same for any path.
+    pub async fn try_post(&self, path: &str, body: &Value) -> reqwest::Result<reqwest::Response> {
+        let request = self.bare(Method::POST, path).header("cal-api-version", "2024-08-13").bearer_auth(KEY);
+        request.json(body).send().await
+    }
+
     pub async fn create(&self, event_type_id: i64, start: &str) -> Reply {
         self.post("/bookings", &body(event_type_id, start)).await
     }

@@ -6,6 +6,8 @@ mod cancel;
 mod client;
 mod control;
 mod create;
+mod faults;
+mod faults_asked_for;
 mod ledger;
 mod list;
 mod program;

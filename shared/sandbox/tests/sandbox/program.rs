@@ -42,10 +42,47 @@ async fn it_prints_its_url_and_serves() {
 }
 
 #[tokio::test]
+async fn it_plays_the_faults_of_its_file_and_refuses_a_wrong_one() {
+    let path = std::env::temp_dir().join(format!("sandbox-faults-{}.json", std::process::id()));
+    let program = |plan: &str| {
+        std::fs::write(&path, plan).unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_sandbox"));
+        program.args(["--seed", "7", "--faults"]).arg(&path).stdout(Stdio::piped()).stderr(Stdio::piped());
+        program.kill_on_drop(true);
+        program
+    };
+    let mut good = program(r#"{"rules": [{"on": "list", "fault": "429"}]}"#).spawn().unwrap();
+    let mut lines = BufReader::new(good.stdout.take().unwrap()).lines();
+    let url = tokio::time::timeout(Duration::from_secs(20), lines.next_line()).await.unwrap().unwrap().unwrap();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    assert_eq!(http.get(format!("{url}/bookings")).send().await.unwrap().status(), 429);
+    good.kill().await.unwrap();
+    for (plan, said) in [
+        (r#"{"rules": [{"on": "list", "fault": "flood"}]}"#, "is not a plan of faults"),
+        (r#"{"rules": [{"on": "list", "nth": 0, "fault": "429"}]}"#, "rule 1: nth counts from 1"),
+    ] {
+        let wrong = program(plan).output().await.unwrap();
+        let text = String::from_utf8(wrong.stderr).unwrap();
+        assert!(!wrong.status.success() && text.contains(said), "{text}");
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
 async fn help_is_enough() {
     let help = Command::new(env!("CARGO_BIN_EXE_sandbox")).arg("--help").output().await.unwrap();
     let text = String::from_utf8(help.stdout).unwrap();
-    for word in ["Example:", "--listen", "--latency-before-ms", "--event-types", "--api-key", "/_sandbox/ledger"] {
+    for word in [
+        "Example:",
+        "--listen",
+        "--latency-before-ms",
+        "--event-types",
+        "--api-key",
+        "/_sandbox/ledger",
+        "--faults",
+        "--seed",
+        "fault:500_after",
+    ] {
         assert!(text.contains(word), "{word} is not in\n{text}");
     }
 }

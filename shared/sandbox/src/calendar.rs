@@ -13,10 +13,11 @@ use serde_json::json;
 
 use crate::answer::{Answer, Refusal};
 use crate::booking::{Booking, Status};
-use crate::config::{EventType, Overlap};
+use crate::config::{Checks, EventType, Overlap};
 use crate::input::{Cancel, Create, Reschedule, Wanted};
 use crate::ledger::Effect;
 use crate::list::{self, ListQuery};
+use crate::replica::Unseen;
 
 /// Length of a uid, as of Cal.com's short UUIDs.
 const UID_CHARS: usize = 22;
@@ -61,6 +62,16 @@ impl Calendar {
         }
     }
 
+    pub(crate) fn checks(&self) -> Checks {
+        Checks { natural_key: self.natural_key, overlap: self.overlap }
+    }
+
+    /// Holds for bookings from now on; those that are there stay, even where they would be refused.
+    pub(crate) fn set_checks(&mut self, checks: Checks) {
+        self.natural_key = checks.natural_key;
+        self.overlap = checks.overlap;
+    }
+
     pub(crate) fn event_types(&self) -> Vec<EventType> {
         self.event_types.values().cloned().collect()
     }
@@ -81,15 +92,17 @@ impl Calendar {
         self.by_uid.get(uid).map(|&index| &self.bookings[index])
     }
 
-    /// One page of the bookings that match.
-    pub(crate) fn list(&self, query: &ListQuery, now: DateTime<Utc>) -> Answer {
+    /// One page of the bookings that match, as far as a reader sees them.
+    pub(crate) fn list(&self, query: &ListQuery, unseen: &Unseen<'_>, now: DateTime<Utc>) -> Answer {
         let (from, to) = query.start_bounds();
         let lower = from.map_or(Bound::Unbounded, |from| Bound::Included((from, 0)));
         let upper = to.map_or(Bound::Unbounded, |to| Bound::Included((to, usize::MAX)));
         let candidates = if from.zip(to).is_some_and(|(from, to)| from > to) {
             Vec::new()
         } else {
-            self.by_start.range((lower, upper)).map(|&(_, index)| &self.bookings[index]).collect()
+            // The start of a booking never changes: a move makes a new one.
+            let found = self.by_start.range((lower, upper)).map(|&(_, index)| &self.bookings[index]);
+            found.filter_map(|booking| unseen.get(booking.uid.as_str()).copied().unwrap_or(Some(booking))).collect()
         };
         list::page(candidates, query, now)
     }
@@ -266,6 +279,30 @@ impl Calendar {
             .map(|booking| booking.uid.clone())
     }
 
+    /// The first half of [`Overlap::Toctou`]: is the host free now? Whatever else is wrong is found in the second half.
+    pub(crate) fn look_before_create(&self, create: &Create) -> Result<(), Refusal> {
+        let Ok(event_type) = self.wanted(&create.wanted) else { return Ok(()) };
+        if event_type.requires_confirmation && self.repeated(event_type, create).is_some() {
+            return Ok(());
+        }
+        let end = create.start + TimeDelta::minutes(i64::from(event_type.length_minutes));
+        match self.overlapping(event_type.host.id, create.start, end, None).next() {
+            Some(_) => Err(Refusal::not_available()),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for a move.
+    pub(crate) fn look_before_reschedule(&self, uid: &str, reschedule: &Reschedule) -> Result<(), Refusal> {
+        let Some(&index) = self.by_uid.get(uid) else { return Ok(()) };
+        let old = &self.bookings[index];
+        let end = reschedule.start + (old.end - old.start);
+        match self.overlapping(old.host.id, reschedule.start, end, Some(index)).next() {
+            Some(_) if old.status != Status::Cancelled => Err(Refusal::not_available()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// The unique key of ACCEPTED bookings, then the host's availability. `own` is the booking about to be replaced.
     fn free(
         &self,
@@ -275,24 +312,33 @@ impl Calendar {
         status: Status,
         own: Option<usize>,
     ) -> Result<(), Refusal> {
-        let Some(accepted) = self.accepted.get(&host) else { return Ok(()) };
-        let mut overlapping = accepted
-            .range((start - self.longest, 0)..(end, 0))
-            .filter(|(_, index)| Some(*index) != own)
-            .map(|&(_, index)| &self.bookings[index])
-            .filter(|booking| booking.end > start)
-            .peekable();
-        if overlapping.peek().is_none() {
-            return Ok(());
-        }
-        let identical = overlapping.any(|booking| booking.start == start && booking.end == end);
-        if self.natural_key && status == Status::Accepted && identical {
+        let identical = |booking: &Booking| booking.start == start && booking.end == end;
+        if self.natural_key && status == Status::Accepted && self.overlapping(host, start, end, own).any(identical) {
             return Err(Refusal::booking_conflict());
         }
         match self.overlap {
-            Overlap::Strict => Err(Refusal::not_available()),
-            Overlap::Off => Ok(()),
+            Overlap::Strict if self.overlapping(host, start, end, own).next().is_some() => {
+                Err(Refusal::not_available())
+            }
+            Overlap::Strict | Overlap::Toctou(_) | Overlap::Off => Ok(()),
         }
+    }
+
+    /// The ACCEPTED bookings of a host that share a moment with `start..end`.
+    fn overlapping(
+        &self,
+        host: i64,
+        start: DateTime<Utc>,
+        end: DateTime<Utc>,
+        own: Option<usize>,
+    ) -> impl Iterator<Item = &Booking> {
+        self.accepted
+            .get(&host)
+            .into_iter()
+            .flat_map(move |accepted| accepted.range((start - self.longest, 0)..(end, 0)))
+            .filter(move |(_, index)| Some(*index) != own)
+            .map(|&(_, index)| &self.bookings[index])
+            .filter(move |booking| booking.end > start)
     }
 
     fn insert(&mut self, booking: Booking) {

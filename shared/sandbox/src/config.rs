@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::fault::Faults;
+use crate::fault::{DELAY_MAX_MS, Faults};
 
 /// How the sandbox behaves. `Config::default()` is the stubborn server on a free port of 127.0.0.1, without event
 /// types, latency, faults or a key.
@@ -32,6 +33,8 @@ pub struct Config {
     pub overlap: Overlap,
     /// Where the time comes from.
     pub clock: Clock,
+    /// How far reads (of one booking and of lists) lag behind the changes; they are made on a replica.
+    pub replica_lag: Duration,
     /// The faults to play from the start.
     pub faults: Faults,
     /// Seed of the random uids, and of the faults unless their plan has its own; `None` takes one from the operating system.
@@ -49,19 +52,67 @@ impl Default for Config {
             natural_key: true,
             overlap: Overlap::Strict,
             clock: Clock::wall(),
+            replica_lag: Duration::ZERO,
             faults: Faults::default(),
             seed: None,
         }
     }
 }
 
-/// The availability check of a host, made in the same instant as the insert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The availability check of a host. In JSON and on the command line: `strict`, `off`, or `toctou(MS)` with the window
+/// in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Overlap {
-    /// An overlapping booking is answered 400 "User either already has booking at this time or is not available".
+    /// Made in the same instant as the insert. An overlapping booking is answered 400 "User either already has booking
+    /// at this time or is not available".
     Strict,
-    /// Overlapping bookings are accepted: the hole of the real server, held open.
+    /// Made so long before the insert, as by the real server: whatever comes in between overlaps unseen, and only
+    /// identical bookings are still caught by the unique key. An identical one that the check sees is answered 400.
+    Toctou(Duration),
+    /// Not made: overlapping bookings are accepted. The hole of the real server, held open.
     Off,
+}
+
+impl FromStr for Overlap {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let window = text.strip_prefix("toctou(").and_then(|rest| rest.strip_suffix(')'));
+        match (text, window.map(str::parse)) {
+            ("strict", _) => Ok(Self::Strict),
+            ("off", _) => Ok(Self::Off),
+            (_, Some(Ok(ms @ 0..=DELAY_MAX_MS))) => Ok(Self::Toctou(Duration::from_millis(ms))),
+            _ => anyhow::bail!("{text:?} is not strict, off or toctou(MS) with at most {DELAY_MAX_MS} ms"),
+        }
+    }
+}
+
+impl TryFrom<String> for Overlap {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> anyhow::Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Overlap> for String {
+    fn from(overlap: Overlap) -> Self {
+        match overlap {
+            Overlap::Strict => "strict".to_owned(),
+            Overlap::Toctou(window) => format!("toctou({})", window.as_millis()),
+            Overlap::Off => "off".to_owned(),
+        }
+    }
+}
+
+/// What keeps bookings from one another: see the fields of [`Config`] of the same names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// Whether identical ACCEPTED bookings of one host are refused.
+    pub natural_key: bool,
+    /// What happens to overlapping ones.
+    pub overlap: Overlap,
 }
 
 /// Something bookable: a length and a host.

@@ -24,7 +24,9 @@ mod fault;
 mod input;
 mod ledger;
 mod list;
+mod others;
 mod plan;
+mod replica;
 mod reply;
 mod request;
 mod server;
@@ -34,16 +36,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use booking::{Attendee, Booking, Status};
-pub use config::{Clock, Config, EventType, Host, Overlap};
+pub use config::{Checks, Clock, Config, EventType, Host, Overlap};
 pub use fault::{Fault, Faults, On, Rule};
 pub use ledger::{Effect, Entry, Fate, What};
 
 use connection::{Cuttable, Switch};
+use request::Route;
 use server::Server;
 
 /// How long [`Sandbox::stop`] waits for the requests in flight before it cuts them off.
@@ -109,6 +114,48 @@ impl Sandbox {
     /// A rule is unusable; then the plan stays as it was.
     pub fn set_faults(&self, faults: Faults) -> anyhow::Result<()> {
         self.server.set_faults(faults)
+    }
+
+    /// Sets how far reads lag behind the changes. Holds for changes from now on; those of before are seen.
+    pub fn set_replica_lag(&self, lag: Duration) {
+        self.server.set_replica_lag(lag);
+    }
+
+    /// Switches the unique key and the check of availability. Holds for requests from now on; bookings that are there
+    /// stay, even where they would now be refused.
+    pub fn set_checks(&self, checks: Checks) {
+        self.server.set_checks(checks);
+    }
+
+    /// Makes a booking as somebody else than the gateway would: `body` as for `POST /v2/bookings`.
+    ///
+    /// # Errors
+    /// The rules of booking refuse it; the error is the API's reply.
+    pub fn create_by_others(&self, body: &Value) -> anyhow::Result<Booking> {
+        self.by_others(&Route::Create, body)
+    }
+
+    /// Cancels a booking as its host would.
+    ///
+    /// # Errors
+    /// As for [`Sandbox::create_by_others`].
+    pub fn cancel_by_others(&self, uid: &str) -> anyhow::Result<Booking> {
+        self.by_others(&Route::Cancel(uid.to_owned()), &json!({}))
+    }
+
+    /// Moves a booking as its host would, and hands back the one that replaces it.
+    ///
+    /// # Errors
+    /// As for [`Sandbox::create_by_others`].
+    pub fn reschedule_by_others(&self, uid: &str, start: DateTime<Utc>) -> anyhow::Result<Booking> {
+        self.by_others(&Route::Reschedule(uid.to_owned()), &json!({ "start": start }))
+    }
+
+    fn by_others(&self, route: &Route, body: &Value) -> anyhow::Result<Booking> {
+        let answer = self.server.by_others(route, body);
+        let uid = answer.body["data"]["uid"].as_str();
+        let booking = uid.and_then(|uid| self.server.booking(uid));
+        booking.with_context(|| format!("{}: {}", answer.status, answer.body))
     }
 
     /// Adds event types, or replaces those with the same id. Bookings made before keep the host they were made with.

@@ -53,9 +53,18 @@ struct Arguments {
     #[arg(long)]
     without_natural_key: bool,
 
-    /// Accept bookings of one host that overlap (otherwise 400): the hole in the real server, held open.
+    /// How bookings of one host that overlap are refused (400): `strict`, in the instant of the insert; `toctou(MS)`, so
+    /// many milliseconds before it, as the real server does; `off`, not at all.
+    #[arg(long, default_value = "strict", value_name = "CHECK")]
+    overlap_check: Overlap,
+
+    /// The same as `--overlap-check off`.
     #[arg(long)]
     without_overlap_check: bool,
+
+    /// Milliseconds by which reads, of one booking and of lists, lag behind the changes.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    replica_lag_ms: u64,
 }
 
 #[tokio::main]
@@ -81,7 +90,8 @@ async fn main() -> anyhow::Result<()> {
         seed: arguments.seed,
         api_key: arguments.api_key.filter(|key| !key.is_empty()),
         natural_key: !arguments.without_natural_key,
-        overlap: if arguments.without_overlap_check { Overlap::Off } else { Overlap::Strict },
+        overlap: if arguments.without_overlap_check { Overlap::Off } else { arguments.overlap_check },
+        replica_lag: Duration::from_millis(arguments.replica_lag_ms),
         ..Config::default()
     };
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;

@@ -4,12 +4,12 @@
 //! the body of a reply on its way (reply.rs) and the checks of its body or query (input.rs, list.rs).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use http_body_util::LengthLimitError;
@@ -19,13 +19,14 @@ use tokio::sync::oneshot;
 use crate::answer::{Answer, Refusal};
 use crate::booking::Booking;
 use crate::calendar::{Calendar, Done};
-use crate::config::{Clock, Config, EventType};
+use crate::config::{Checks, Clock, Config, EventType, Overlap};
 use crate::connection::Switch;
 use crate::fault::{self, Faults, Marker};
 use crate::input;
-use crate::ledger::{Entry, Fate, Ledger, Subject};
+use crate::ledger::{Effect, Entry, Fate, Ledger, Subject};
 use crate::list;
 use crate::plan::{Latency, Plan, Player, Reply, When};
+use crate::replica::Replica;
 use crate::reply::{Delivery, plain};
 use crate::request::{Caller, Head, Received, Route, authenticate};
 
@@ -45,11 +46,12 @@ struct Inner {
     ledger: Ledger,
     latency: Latency,
     player: Player,
+    replica: Replica,
     requests: u64,
 }
 
 pub(crate) fn router(server: Arc<Server>) -> Router {
-    crate::control::router().fallback(receive).with_state(server)
+    crate::control::router().merge(crate::others::router()).fallback(receive).with_state(server)
 }
 
 impl Server {
@@ -58,7 +60,14 @@ impl Server {
         let mut calendar = Calendar::new(config.natural_key, config.overlap, config.seed);
         calendar.set_event_types(config.event_types)?;
         let player = Player::new(config.faults, config.seed)?;
-        let inner = Inner { calendar, ledger: Ledger::default(), latency, player, requests: 0 };
+        let inner = Inner {
+            calendar,
+            ledger: Ledger::default(),
+            latency,
+            player,
+            replica: Replica::new(config.replica_lag),
+            requests: 0,
+        };
         Ok(Self { api_key: config.api_key, clock: config.clock, seed: config.seed, state: Mutex::new(inner) })
     }
 
@@ -68,6 +77,10 @@ impl Server {
 
     pub(crate) fn bookings(&self) -> Vec<Booking> {
         self.lock().calendar.bookings().to_vec()
+    }
+
+    pub(crate) fn booking(&self, uid: &str) -> Option<Booking> {
+        self.lock().calendar.find(uid).cloned()
     }
 
     pub(crate) fn event_types(&self) -> Vec<EventType> {
@@ -95,6 +108,45 @@ impl Server {
         Ok(())
     }
 
+    pub(crate) fn replica_lag(&self) -> Duration {
+        self.lock().replica.lag()
+    }
+
+    pub(crate) fn set_replica_lag(&self, lag: Duration) {
+        self.lock().replica.set_lag(lag);
+    }
+
+    pub(crate) fn checks(&self) -> Checks {
+        self.lock().calendar.checks()
+    }
+
+    pub(crate) fn set_checks(&self, checks: Checks) {
+        self.lock().calendar.set_checks(checks);
+    }
+
+    /// A change that comes from elsewhere: the API's rules, none of its waiting, and no fault.
+    pub(crate) fn by_others(&self, route: &Route, body: &Value) -> Answer {
+        let mut inner = self.lock();
+        let now = self.clock.now();
+        let path = match route {
+            Route::Cancel(uid) => format!("/_sandbox/bookings/{uid}/cancel"),
+            Route::Reschedule(uid) => format!("/_sandbox/bookings/{uid}/reschedule"),
+            Route::Create | Route::Read(_) | Route::List | Route::Unknown => "/_sandbox/bookings".to_owned(),
+        };
+        let mut subject = inner.subject(route, Some(body));
+        subject.method = Method::POST.to_string();
+        subject.path.clone_from(&path);
+        match inner.change(route, body, true, now) {
+            Ok(Outcome::Done(status, done)) => {
+                inner.requests += 1;
+                let number = inner.requests;
+                inner.done(number, &mut subject, status, done, now)
+            }
+            Ok(Outcome::Shown(answer)) => answer,
+            Err(refusal) => refusal.answer(&path, now),
+        }
+    }
+
     pub(crate) fn note_reply(&self, request: u64, subject: &Subject, status: Option<u16>, fate: Fate) {
         self.lock().ledger.reply(self.clock.now(), request, subject, status, fate);
     }
@@ -110,7 +162,9 @@ impl Server {
         let now = self.clock.now();
         inner.requests += 1;
         let number = inner.requests;
-        let mut subject = inner.subject(head, body);
+        let mut subject = inner.subject(&head.route, body.json().ok());
+        subject.method = head.method.to_string();
+        head.uri.path().clone_into(&mut subject.path);
         let marker = inner.marker(head, body);
         let Inner { player, ledger, latency, .. } = &mut *inner;
         let plan = player.decide(head.route.on(), marker, &subject.name(), *latency);
@@ -132,7 +186,7 @@ impl Server {
         let Plan { latency, effect, reply, .. } = call.plan;
         pause(latency.before).await;
         let truth = match effect {
-            When::First => Some(self.act(&mut call, &head, &body)),
+            When::First => Some(self.perform(&mut call, &head, &body).await),
             When::Never | When::After(_) => None,
         };
         pause(latency.after).await;
@@ -182,8 +236,27 @@ impl Server {
             // The sender is never used, only dropped.
             let _ = ended.await;
             pause(wait).await;
-            self.act(&mut call, &head, &body);
+            self.perform(&mut call, &head, &body).await;
         }
+    }
+
+    /// Looks, waits as long as the real server has its eyes shut, and acts; or acts at once.
+    async fn perform(&self, call: &mut Call, head: &Head, body: &Received) -> Answer {
+        let looked = {
+            let inner = self.lock();
+            match inner.calendar.checks().overlap {
+                Overlap::Toctou(window) => Some((window, inner.look(self.api_key.as_deref(), head, body))),
+                Overlap::Strict | Overlap::Off => None,
+            }
+        };
+        if let Some((window, free)) = looked {
+            match free {
+                Ok(true) => pause(window).await,
+                Ok(false) => {}
+                Err(refusal) => return refusal.answer(&head.url, self.clock.now()),
+            }
+        }
+        self.act(call, head, body)
     }
 
     /// Checks, changes and notes the change, all under one lock.
@@ -192,14 +265,7 @@ impl Server {
         let now = self.clock.now();
         match inner.decide(self.api_key.as_deref(), head, body, now) {
             Ok(Outcome::Shown(answer)) => answer,
-            Ok(Outcome::Done(status, done)) => {
-                let Done { uid, effect, previous_uid } = done;
-                call.subject.uid = Some(uid.clone());
-                if let Some(effect) = effect {
-                    inner.ledger.effect(now, call.number, &call.subject, effect, previous_uid);
-                }
-                Answer::success(status, inner.calendar.find(&uid).map_or(Value::Null, Booking::wire))
-            }
+            Ok(Outcome::Done(status, done)) => inner.done(call.number, &mut call.subject, status, done, now),
             Err(refusal) => refusal.answer(&head.url, now),
         }
     }
@@ -220,27 +286,21 @@ impl Inner {
         }
         let caller = authenticate(api_key, head.authorization.as_deref())?;
         match &head.route {
-            Route::Create => {
-                let wanted = input::create(body.json()?)?;
-                self.calendar.create(wanted, now).map(|done| Outcome::Done(StatusCode::CREATED, done))
+            Route::Create | Route::Cancel(_) | Route::Reschedule(_) => {
+                self.change(&head.route, body.json()?, matches!(caller, Caller::KeyHolder), now)
             }
-            Route::Cancel(uid) => {
-                let wanted = input::cancel(body.json()?)?;
-                let authenticated = matches!(caller, Caller::KeyHolder);
-                self.calendar.cancel(uid, wanted, authenticated, now).map(|done| Outcome::Done(StatusCode::OK, done))
+            Route::Read(uid) => {
+                let unseen = self.replica.unseen(Instant::now());
+                let seen = unseen.get(uid.as_str()).copied().unwrap_or_else(|| self.calendar.find(uid));
+                match seen {
+                    Some(booking) => Ok(Outcome::Shown(Answer::success(StatusCode::OK, booking.wire()))),
+                    None => Err(Refusal::not_found(format!("Booking with uid={uid} was not found in the database"))),
+                }
             }
-            Route::Reschedule(uid) => {
-                let wanted = input::reschedule(body.json()?)?;
-                self.calendar.reschedule(uid, wanted, now).map(|done| Outcome::Done(StatusCode::CREATED, done))
-            }
-            Route::Read(uid) => match self.calendar.find(uid) {
-                Some(booking) => Ok(Outcome::Shown(Answer::success(StatusCode::OK, booking.wire()))),
-                None => Err(Refusal::not_found(format!("Booking with uid={uid} was not found in the database"))),
-            },
             Route::List => match caller {
                 Caller::KeyHolder => {
                     let query = list::parse(&head.uri)?;
-                    Ok(Outcome::Shown(self.calendar.list(&query, now)))
+                    Ok(Outcome::Shown(self.calendar.list(&query, &self.replica.unseen(Instant::now()), now)))
                 }
                 Caller::Anybody => Err(Refusal::unauthorized(
                     "PermissionsGuard - no authentication provided. Provide either authorization bearer token containing \
@@ -249,6 +309,76 @@ impl Inner {
             },
             Route::Unknown => Err(Refusal::not_found(format!("Cannot {} {}", head.method, head.url))),
         }
+    }
+
+    /// The first half of a check that is made too early: `false` where there is nothing to look at.
+    fn look(&self, api_key: Option<&str>, head: &Head, body: &Received) -> Result<bool, Refusal> {
+        let known = head.version_known && authenticate(api_key, head.authorization.as_deref()).is_ok();
+        let Some(body) = body.json().ok().filter(|_| known) else { return Ok(false) };
+        match &head.route {
+            Route::Create => match input::create(body) {
+                Ok(create) => self.calendar.look_before_create(&create).map(|()| true),
+                Err(_) => Ok(false),
+            },
+            Route::Reschedule(uid) => match input::reschedule(body) {
+                Ok(reschedule) => self.calendar.look_before_reschedule(uid, &reschedule).map(|()| true),
+                Err(_) => Ok(false),
+            },
+            Route::Cancel(_) | Route::Read(_) | Route::List | Route::Unknown => Ok(false),
+        }
+    }
+
+    /// Changes the calendar, and keeps from the replica what it shall not see yet.
+    fn change(
+        &mut self,
+        route: &Route,
+        body: &Value,
+        authenticated: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Outcome, Refusal> {
+        let named = match route {
+            Route::Cancel(uid) | Route::Reschedule(uid) => Some(uid),
+            Route::Create | Route::Read(_) | Route::List | Route::Unknown => None,
+        };
+        let before = named.filter(|_| self.replica.lags()).and_then(|uid| self.calendar.find(uid)).cloned();
+        let (status, done) = match route {
+            Route::Create => (StatusCode::CREATED, self.calendar.create(input::create(body)?, now)?),
+            Route::Cancel(uid) => {
+                (StatusCode::OK, self.calendar.cancel(uid, input::cancel(body)?, authenticated, now)?)
+            }
+            Route::Reschedule(uid) => {
+                (StatusCode::CREATED, self.calendar.reschedule(uid, input::reschedule(body)?, now)?)
+            }
+            Route::Read(_) | Route::List | Route::Unknown => return Err(Refusal::not_found("Cannot change anything")),
+        };
+        let at = Instant::now();
+        match done.effect {
+            Some(Effect::Created) => self.replica.note(done.uid.clone(), None, at),
+            Some(Effect::Cancelled) => self.replica.note(done.uid.clone(), before, at),
+            Some(Effect::Rescheduled) => {
+                self.replica.note(done.uid.clone(), None, at);
+                self.replica.note(done.previous_uid.clone().unwrap_or_default(), before, at);
+            }
+            None => {}
+        }
+        Ok(Outcome::Done(status, done))
+    }
+
+    /// Notes what has changed, and shows it.
+    fn done(
+        &mut self,
+        number: u64,
+        subject: &mut Subject,
+        status: StatusCode,
+        done: Done,
+        now: DateTime<Utc>,
+    ) -> Answer {
+        let Done { uid, effect, previous_uid } = done;
+        subject.uid = Some(uid.clone());
+        if let Some(effect) = effect {
+            self.ledger.effect(now, number, subject, effect, previous_uid);
+        }
+        Answer::success(status, self.calendar.find(&uid).map_or(Value::Null, Booking::wire))
     }
 
     /// The marker that stands in the request for itself, or in the booking that it names for a request of its kind.
@@ -272,11 +402,9 @@ impl Inner {
     }
 
     /// What can be known of a request on arrival, before anything is checked.
-    fn subject(&self, head: &Head, body: &Received) -> Subject {
-        let mut subject =
-            Subject { method: head.method.to_string(), path: head.uri.path().to_owned(), ..Subject::default() };
-        let body = body.json().ok();
-        match &head.route {
+    fn subject(&self, route: &Route, body: Option<&Value>) -> Subject {
+        let mut subject = Subject::default();
+        match route {
             Route::Create => {
                 subject.marker = body.and_then(|body| body["metadata"]["gateway_key"].as_str()).map(str::to_owned);
                 subject.event_type_id = body.and_then(|body| body["eventTypeId"].as_i64());
@@ -289,7 +417,7 @@ impl Inner {
                     subject.event_type_id = Some(booking.event_type_id);
                     subject.start = Some(booking.start);
                 }
-                if matches!(head.route, Route::Reschedule(_)) {
+                if matches!(route, Route::Reschedule(_)) {
                     subject.start = body.and_then(|body| input::moment(body["start"].as_str()?));
                 }
             }

@@ -68,7 +68,9 @@ async fn a_plan_is_put_shown_and_refused_over_http() {
         { "on": "create", "nth": 1, "fault": "500_after" },
         { "on": "list", "probability": 0.5, "fault": "hang_before", "delay_ms": 10 },
     ]});
-    assert_eq!(put(plan.clone()).await.unwrap().json::<Value>().await.unwrap(), plan);
+    let mut shown = plan.clone();
+    shown["replica_lag_ms"] = json!(0);
+    assert_eq!(put(plan.clone()).await.unwrap().json::<Value>().await.unwrap(), shown);
     assert_eq!(client.create(101, NINE).await.status, 500);
     for wrong in [
         json!({ "on": "create", "nth": 0, "fault": "429" }),
@@ -81,7 +83,13 @@ async fn a_plan_is_put_shown_and_refused_over_http() {
     for wrong in [json!({ "on": "slots", "fault": "429" }), json!({ "on": "create", "fault": "flood" })] {
         assert_eq!(put(json!({ "rules": [wrong] })).await.unwrap().status(), 422, "{wrong}");
     }
-    assert_eq!(reply(client.control(Method::GET, "/faults")).await.body, plan, "what is refused changes nothing");
+    assert_eq!(reply(client.control(Method::GET, "/faults")).await.body, shown, "what is refused changes nothing");
+    for wrong in [json!({ "seed": 8 }), json!({ "replica_lag_ms": 600_001 })] {
+        assert_eq!(put(wrong.clone()).await.unwrap().status(), 400, "{wrong}");
+    }
+    shown["replica_lag_ms"] = json!(250);
+    let lagging = put(json!({ "replica_lag_ms": 250 })).await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!(lagging, shown, "a missing key leaves that as it is");
     put(json!({ "rules": [] })).await.unwrap();
     assert_eq!(client.create(201, NINE).await.status, 201);
 }

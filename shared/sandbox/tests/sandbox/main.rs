@@ -10,5 +10,8 @@ mod faults;
 mod faults_asked_for;
 mod ledger;
 mod list;
+mod others;
+mod overlap;
 mod program;
+mod replica;
 mod reschedule;

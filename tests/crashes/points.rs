@@ -36,12 +36,17 @@ async fn booking(point: Point) {
     world.at_rest().await;
 }
 
-async fn cancel(point: Point) {
+async fn with_a_booking() -> (World, AppointmentId) {
     let world = World::new().await;
     let id = world.book(0).await;
     let mut before = world.worker_with(&unhurried());
     world.rests().await;
     before.kill();
+    (world, id)
+}
+
+async fn cancel(point: Point) {
+    let (world, id) = with_a_booking().await;
     let begun = Instant::now();
     let path = format!("/v1/appointments/{}/cancel", id.0);
     assert_eq!(asked(&world, &path, &json!({"reason": "ill"}), point).await, id);
@@ -53,11 +58,7 @@ async fn cancel(point: Point) {
 }
 
 async fn reschedule(point: Point) {
-    let world = World::new().await;
-    let id = world.book(0).await;
-    let mut before = world.worker_with(&unhurried());
-    world.rests().await;
-    before.kill();
+    let (world, id) = with_a_booking().await;
     let begun = Instant::now();
     let new = world.wish(5).await.starts_at;
     let path = format!("/v1/appointments/{}/reschedule", id.0);

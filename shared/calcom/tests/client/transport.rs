@@ -1,13 +1,15 @@
 //! Connections that fail before, during and after the request; deadlines; and what reaches the log.
 
-use std::io::Write;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use calcom::{Client, ClientError, ClientSettings, ListQuery};
 use domain::answer::{Ambiguity, Answer, LookFailure};
 use secrecy::SecretString;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use crate::peer::{Peer, Reply, on_the_wire, read_request, reply, write};
 use crate::{COMPANY, NEW_UID, UID, ask, at, booking, client, key, markers, settings, soon, success, uid};
@@ -160,19 +162,24 @@ async fn a_redirect_is_not_followed() {
 async fn a_connection_is_used_again_and_a_dead_one_is_replaced() {
     // Each connection is closed by the peer after its first answer, without saying so.
     let body = success(booking());
+    let gone = Arc::new(Semaphore::new(0));
+    let tell = Arc::clone(&gone);
     let (url, requests) = on_the_wire(move |mut stream| {
-        let body = body.clone();
+        let (body, tell) = (body.clone(), Arc::clone(&tell));
         async move {
             let head = format!("HTTP/1.1 201 Created\r\ncontent-length: {}\r\n\r\n", body.len());
             write(&mut stream, &format!("{head}{body}")).await;
+            stream.shutdown().await.unwrap();
+            // The client hangs up as well: it has seen the close.
+            while stream.read(&mut [0]).await.is_ok_and(|bytes| bytes > 0) {}
+            tell.add_permits(1);
         }
     })
     .await;
     let closing = client(url);
     for _ in 0..3 {
         assert!(matches!(create(&closing).await, Answer::Applied(_)));
-        // The close must have arrived: whether it does before the next request is the peer's affair, not ours.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        gone.acquire().await.unwrap().forget();
     }
     assert_eq!(*requests.lock().unwrap(), 3);
 
@@ -237,12 +244,13 @@ async fn a_key_that_is_no_header_value_is_not_sent() {
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

@@ -101,8 +101,12 @@ async fn two_boots_of_one_pod_do_not_disturb_each_other() {
     wait_until("both", async || rig.redis.workers().await.len() == 2).await;
     rig.ring(&rig.ledger.accept(10)).await;
     wait_until("all under way", async || rig.ledger.running() == 20).await;
-    // Beyond the orphan time: whatever were to be stolen would be by now.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    // Beyond the orphan time, by the heartbeats of both: whatever were to be stolen would be by now.
+    for name in ["pod-a-01-0", "pod-a-02-0"] {
+        let beat = async || rig.redis.ask::<i64>(&format!("ZSCORE jobs:workers {name}")).await;
+        let seen = beat().await;
+        wait_until("heartbeats beyond the orphan time", async || beat().await >= seen + 5).await;
+    }
     rig.open();
     rig.all_done().await;
     assert_eq!(rig.ledger.rings(), 20, "no job started twice");

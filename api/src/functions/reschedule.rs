@@ -46,7 +46,8 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
         company_id: call.company_id(),
         appointment_id: meant.appointment_id,
         starts_at,
-        if_match: None,
+        // What was found is what is moved: changed meanwhile, the agent asks again.
+        if_match: Some(meant.version),
         who: Who::Customer,
         why: call.args.text(arguments::REASON),
         call: Some(call.facts(caller)),

@@ -29,6 +29,7 @@ mod plan;
 mod replica;
 mod reply;
 mod request;
+mod scene;
 mod server;
 
 use std::net::SocketAddr;

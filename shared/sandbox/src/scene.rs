@@ -1,0 +1,194 @@
+//! Everything that a sandbox is at one moment, and what a request does to it: read, decide, change.
+//! Deliberately absent: the lock around it, and the way of the reply (server.rs).
+
+use std::time::Instant;
+
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::answer::{Answer, Refusal};
+use crate::booking::Booking;
+use crate::calendar::{Calendar, Done};
+use crate::fault::{self, Marker};
+use crate::input;
+use crate::ledger::{Effect, Ledger, Subject};
+use crate::list;
+use crate::plan::{Latency, Player};
+use crate::replica::Replica;
+use crate::request::{Caller, Head, Received, Route, authenticate};
+
+/// All of it, behind one lock.
+pub(crate) struct Scene {
+    pub(crate) calendar: Calendar,
+    pub(crate) ledger: Ledger,
+    pub(crate) latency: Latency,
+    pub(crate) player: Player,
+    pub(crate) replica: Replica,
+    pub(crate) requests: u64,
+}
+
+impl Scene {
+    pub(crate) fn decide(
+        &mut self,
+        api_key: Option<&str>,
+        head: &Head,
+        body: &Received,
+        now: DateTime<Utc>,
+    ) -> Result<Outcome, Refusal> {
+        // The router comes before the guards. A request without the right version really falls back to an older
+        // controller, which has other paths and bodies; here it finds no route, the most frequent way to notice.
+        if !head.version_known || matches!(head.route, Route::Unknown) {
+            return Err(Refusal::not_found(format!("Cannot {} {}", head.method, head.url)));
+        }
+        let caller = authenticate(api_key, head.authorization.as_deref())?;
+        match &head.route {
+            Route::Create | Route::Cancel(_) | Route::Reschedule(_) => {
+                self.change(&head.route, body.json()?, matches!(caller, Caller::KeyHolder), now)
+            }
+            Route::Read(uid) => {
+                let unseen = self.replica.unseen(Instant::now());
+                let seen = unseen.get(uid.as_str()).copied().unwrap_or_else(|| self.calendar.find(uid));
+                match seen {
+                    Some(booking) => Ok(Outcome::Shown(Answer::success(StatusCode::OK, booking.wire()))),
+                    None => Err(Refusal::not_found(format!("Booking with uid={uid} was not found in the database"))),
+                }
+            }
+            Route::List => match caller {
+                Caller::KeyHolder => {
+                    let query = list::parse(&head.uri)?;
+                    Ok(Outcome::Shown(self.calendar.list(&query, &self.replica.unseen(Instant::now()), now)))
+                }
+                Caller::Anybody => Err(Refusal::unauthorized(
+                    "PermissionsGuard - no authentication provided. Provide either authorization bearer token containing \
+                     managed user access token or oAuth client id in 'x-cal-client-id' header.",
+                )),
+            },
+            Route::Unknown => Err(Refusal::not_found(format!("Cannot {} {}", head.method, head.url))),
+        }
+    }
+
+    /// The first half of a check that is made too early: `false` where there is nothing to look at.
+    pub(crate) fn look(&self, api_key: Option<&str>, head: &Head, body: &Received) -> Result<bool, Refusal> {
+        let known = head.version_known && authenticate(api_key, head.authorization.as_deref()).is_ok();
+        let Some(body) = body.json().ok().filter(|_| known) else { return Ok(false) };
+        match &head.route {
+            Route::Create => match input::create(body) {
+                Ok(create) => self.calendar.look_before_create(&create).map(|()| true),
+                Err(_) => Ok(false),
+            },
+            Route::Reschedule(uid) => match input::reschedule(body) {
+                Ok(reschedule) => self.calendar.look_before_reschedule(uid, &reschedule).map(|()| true),
+                Err(_) => Ok(false),
+            },
+            Route::Cancel(_) | Route::Read(_) | Route::List | Route::Unknown => Ok(false),
+        }
+    }
+
+    /// Changes the calendar, and keeps from the replica what it shall not see yet.
+    pub(crate) fn change(
+        &mut self,
+        route: &Route,
+        body: &Value,
+        authenticated: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Outcome, Refusal> {
+        let named = match route {
+            Route::Cancel(uid) | Route::Reschedule(uid) => Some(uid),
+            Route::Create | Route::Read(_) | Route::List | Route::Unknown => None,
+        };
+        let before = named.filter(|_| self.replica.lags()).and_then(|uid| self.calendar.find(uid)).cloned();
+        let (status, done) = match route {
+            Route::Create => (StatusCode::CREATED, self.calendar.create(input::create(body)?, now)?),
+            Route::Cancel(uid) => {
+                (StatusCode::OK, self.calendar.cancel(uid, input::cancel(body)?, authenticated, now)?)
+            }
+            Route::Reschedule(uid) => {
+                (StatusCode::CREATED, self.calendar.reschedule(uid, input::reschedule(body)?, now)?)
+            }
+            Route::Read(_) | Route::List | Route::Unknown => return Err(Refusal::not_found("Cannot change anything")),
+        };
+        let at = Instant::now();
+        match done.effect {
+            Some(Effect::Created) => self.replica.note(done.uid.clone(), None, at),
+            Some(Effect::Cancelled) => self.replica.note(done.uid.clone(), before, at),
+            Some(Effect::Rescheduled) => {
+                self.replica.note(done.uid.clone(), None, at);
+                self.replica.note(done.previous_uid.clone().unwrap_or_default(), before, at);
+            }
+            None => {}
+        }
+        Ok(Outcome::Done(status, done))
+    }
+
+    /// Notes what has changed, and shows it.
+    pub(crate) fn done(
+        &mut self,
+        number: u64,
+        subject: &mut Subject,
+        status: StatusCode,
+        done: Done,
+        now: DateTime<Utc>,
+    ) -> Answer {
+        let Done { uid, effect, previous_uid } = done;
+        subject.uid = Some(uid.clone());
+        if let Some(effect) = effect {
+            self.ledger.effect(now, number, subject, effect, previous_uid);
+        }
+        Answer::success(status, self.calendar.find(&uid).map_or(Value::Null, Booking::wire))
+    }
+
+    /// The marker that stands in the request for itself, or in the booking that it names for a request of its kind.
+    pub(crate) fn marker(&self, head: &Head, body: &Received) -> Option<Marker> {
+        let on = head.route.on()?;
+        let body = body.json().ok();
+        let own: Vec<&str> = match &head.route {
+            Route::Create => body.map(input::texts).unwrap_or_default(),
+            Route::Cancel(_) => body.and_then(|body| body["cancellationReason"].as_str()).into_iter().collect(),
+            Route::Reschedule(_) => body.and_then(|body| body["reschedulingReason"].as_str()).into_iter().collect(),
+            Route::Read(_) | Route::List | Route::Unknown => Vec::new(),
+        };
+        let of_the_booking = match &head.route {
+            Route::Cancel(uid) | Route::Reschedule(uid) | Route::Read(uid) => {
+                self.calendar.find(uid).map(Booking::texts).unwrap_or_default()
+            }
+            Route::Create | Route::List | Route::Unknown => Vec::new(),
+        };
+        let own = own.into_iter().flat_map(fault::markers).find(|marker| marker.on.is_none_or(|meant| meant == on));
+        own.or_else(|| of_the_booking.into_iter().flat_map(fault::markers).find(|marker| marker.on == Some(on)))
+    }
+
+    /// What can be known of a request on arrival, before anything is checked.
+    pub(crate) fn subject(&self, route: &Route, body: Option<&Value>) -> Subject {
+        let mut subject = Subject::default();
+        match route {
+            Route::Create => {
+                subject.marker = body.and_then(|body| body["metadata"]["gateway_key"].as_str()).map(str::to_owned);
+                subject.event_type_id = body.and_then(|body| body["eventTypeId"].as_i64());
+                subject.start = body.and_then(|body| input::moment(body["start"].as_str()?));
+            }
+            Route::Cancel(uid) | Route::Reschedule(uid) => {
+                subject.uid = Some(uid.clone());
+                if let Some(booking) = self.calendar.find(uid) {
+                    subject.marker = booking.marker().map(str::to_owned);
+                    subject.event_type_id = Some(booking.event_type_id);
+                    subject.start = Some(booking.start);
+                }
+                if matches!(route, Route::Reschedule(_)) {
+                    subject.start = body.and_then(|body| input::moment(body["start"].as_str()?));
+                }
+            }
+            Route::Read(uid) => subject.uid = Some(uid.clone()),
+            Route::List | Route::Unknown => {}
+        }
+        subject
+    }
+}
+
+/// What the API did with a request.
+pub(crate) enum Outcome {
+    /// A read.
+    Shown(Answer),
+    /// A change, or the repetition of one.
+    Done(StatusCode, Done),
+}

@@ -17,6 +17,8 @@ pub(crate) struct Raw<const BYTES_MAX: usize>(pub(crate) Bytes);
 const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The longest body of `/v1`.
 pub(crate) const V1_BYTES_MAX: usize = 64 * 1024;
+/// The longest body of `/calcom`.
+pub(crate) const CALCOM_BYTES_MAX: usize = 256 * 1024;
 /// The longest body of `/retell`: a call carries its transcript.
 pub(crate) const RETELL_BYTES_MAX: usize = 2 * 1024 * 1024;
 

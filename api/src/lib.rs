@@ -9,6 +9,7 @@ mod appointments;
 mod arguments;
 mod bell;
 mod body;
+mod calcom;
 mod callbacks;
 mod fields;
 mod functions;

@@ -154,6 +154,19 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "invalid_signature", "The signature is not valid", detail)
     }
 
+    /// Cal.com's signature is missing or not valid, or the webhook has no secret.
+    pub(crate) fn calcom_signature() -> Self {
+        let detail = "give the webhook at Cal.com the company's webhook secret: x-cal-signature-256 is the hex of \
+                      HMAC-SHA256 over the raw body";
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_signature", "The signature is not valid", detail)
+    }
+
+    /// Signed, but nothing that Cal.com sends.
+    pub(crate) fn no_webhook() -> Self {
+        let detail = "send Cal.com's default payload as JSON: {\"triggerEvent\", \"createdAt\", \"payload\"}";
+        Self::new(StatusCode::BAD_REQUEST, "no_webhook", "This is no webhook of Cal.com", detail)
+    }
+
     /// Path and body of a function call name two functions.
     pub(crate) fn names_differ() -> Self {
         let detail =

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::problem::{Alternative, Problem, ProblemBody};
-use crate::{appointments, callbacks, health, jobs, observe, queues, reschedule, retell};
+use crate::{appointments, calcom, callbacks, health, jobs, observe, queues, reschedule, retell};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -48,6 +48,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(callbacks::list))
         .routes(routes!(retell::by_path))
         .routes(routes!(retell::by_body))
+        .routes(routes!(calcom::webhook))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

@@ -9,6 +9,7 @@ use std::path::Path;
 use chrono::NaiveTime;
 use chrono_tz::Tz;
 use domain::hours::Opening;
+use domain::observe::ExternalChanges;
 use serde::Deserialize;
 use store::{BranchSpec, CompanySpec, EventTypeSpec, ServiceSpec, StaffSpec};
 
@@ -45,6 +46,8 @@ struct Company {
     name: String,
     time_zone: String,
     language: String,
+    #[serde(default = "external_wins")]
+    external_changes: String,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +158,7 @@ impl File {
             name: self.company.name,
             time_zone: zone(&self.company.time_zone)?,
             language: self.company.language,
+            external_changes: policy(&self.company.external_changes)?,
             branches,
             staff: staff.collect(),
             services: services.collect(),
@@ -189,6 +193,17 @@ fn distinct(noun: &str, ids: impl Iterator<Item = i64>) -> Result<BTreeSet<i64>,
         }
     }
     Ok(seen)
+}
+
+fn external_wins() -> String {
+    ExternalChanges::ExternalWins.as_str().to_owned()
+}
+
+fn policy(word: &str) -> Result<ExternalChanges, String> {
+    ExternalChanges::parse(word).ok_or_else(|| {
+        let known = ExternalChanges::ALL.map(ExternalChanges::as_str).join(", ");
+        format!("external_changes is one of {known}")
+    })
 }
 
 fn zone(name: &str) -> Result<Tz, String> {

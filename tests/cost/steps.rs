@@ -27,7 +27,7 @@ pub async fn book(world: &World, store: &Store, wire: &Wire, n: u32) -> [Traffic
     let Claim::Granted(claimed) = store.claim(booking, "by hand").await.unwrap() else { panic!("not granted") };
     let claim = step();
 
-    let outcome = Outcome::Applied(create(world, &claimed).await);
+    let outcome = Outcome::Applied { booking: create(world, &claimed).await, spares: vec![] };
     let settled = store.settle(&claimed, &outcome, 0.5).await.unwrap();
     assert!(matches!(settled, Settled::Done { .. }), "{settled:?}");
     let settle = step();
@@ -58,6 +58,7 @@ async fn create(world: &World, claimed: &Claimed) -> Booking {
         event_type_id: claimed.event_type_id.unwrap(),
         host_id: None,
         created_at: claimed.claimed_at,
+        updated_at: None,
         marker: Some(claimed.asked.lineage.0),
         rescheduled_to: None,
         rescheduled_from: None,

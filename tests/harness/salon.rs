@@ -20,6 +20,7 @@ pub(crate) fn salon(staff: i32) -> CompanySpec {
         name: "Salon Morgenrot".to_owned(),
         time_zone: chrono_tz::Europe::Berlin,
         language: "de".to_owned(),
+        external_changes: domain::observe::ExternalChanges::ExternalWins,
         branches: vec![BranchSpec {
             id: 1,
             name: "Kreuzberg".to_owned(),

@@ -37,7 +37,8 @@ impl From<Outcome> for Acted {
     fn from(outcome: Outcome) -> Self {
         let pause = match &outcome {
             Outcome::Snoozed { pause } | Outcome::NotSeen { pause } => *pause,
-            Outcome::Applied(_)
+            Outcome::Applied { .. }
+            | Outcome::Overtaken { .. }
             | Outcome::Gone
             | Outcome::Refused(_)
             | Outcome::Never
@@ -130,10 +131,10 @@ async fn send(world: &World, held: &Held, key: &SecretString) -> Option<Answer> 
             calcom.create(key, &ask, markers, deadline).await
         }
         EffectKind::Cancel => {
-            calcom.cancel(key, claimed.target.as_ref()?, CANCEL_REASON, markers, company, deadline).await
+            calcom.cancel(key, claimed.effect.target.as_ref()?, CANCEL_REASON, markers, company, deadline).await
         }
         EffectKind::Reschedule => {
-            let (target, start) = (claimed.target.as_ref()?, claimed.asked.starts_at?);
+            let (target, start) = (claimed.effect.target.as_ref()?, claimed.asked.starts_at?);
             calcom.reschedule(key, target, start, RESCHEDULE_REASON, markers, company, deadline).await
         }
     };

@@ -1,15 +1,17 @@
 //! The workers: they bring to Cal.com what the record has promised, and put into the record what Cal.com said.
 //!
 //! - `perform`: what happens to every job: claim → act → settle.
+//! - `event`: what happens to a hint from Cal.com: claim → read → settle.
 //! - `act`, `look`: the one request of a job, and the one look when its outcome is not known. No transaction.
 //! - `lease`: keeps a claimed job ours beside that.
-//! - `relay`, `rescue`, `holds`: the loops that run beside the jobs (`rounds`). Doubled they do no harm.
+//! - `relay`, `rescue`, `holds`, `sweep`: the loops that run beside the jobs (`rounds`). Doubled they do no harm.
 //! - `world`, `bell`, `fleet`, `health`: what all of them share, how it starts, and how it stops.
 //!
 //! Deliberately absent: SQL (`store`), apalis (`queue`), HTTP to Cal.com (`calcom`), and every decision (`domain`).
 
 mod act;
 mod bell;
+mod event;
 mod fleet;
 mod health;
 mod held;
@@ -20,9 +22,10 @@ mod perform;
 mod relay;
 mod rescue;
 mod rounds;
+mod sweep;
 mod world;
 
 pub use fleet::{Drained, run};
-pub use held::Held;
+pub use held::{Held, HeldEvent};
 pub use perform::{Work, perform};
 pub use world::{World, marker_keys};

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use calcom::ListQuery;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::answer::{Booking, BookingStatus, BookingUid, LookFailure};
+use domain::answer::{Booking, BookingUid, LookFailure};
 use domain::effect::EffectKind;
 use domain::outcome::Outcome;
-use domain::resolve::{Asked, Sight, resolve};
+use domain::resolve::{Asked, Chain, Sight, resolve};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,7 @@ const BEFORE_START: TimeDelta = TimeDelta::minutes(1);
 const AFTER_START: TimeDelta = TimeDelta::minutes(24 * 60 + 1);
 /// A booking that was moved more often than this is looked at by a person.
 const MOVES_MAX: usize = 10;
+const MOVED_TOO_OFTEN: &str = "moved_too_often";
 
 /// Looks once, for what `asked` says. `None`: the job was lost meanwhile.
 pub(crate) async fn look(
@@ -56,16 +57,26 @@ enum Seen {
 
 async fn see(world: &World, held: &Held, key: &SecretString, asked: &Asked) -> Result<Seen, LookFailure> {
     let (claimed, company) = (&held.claimed, held.claimed.job.company_id);
-    match (asked.kind, claimed.event_type_id, asked.starts_at, &claimed.target) {
+    match (asked.kind, claimed.event_type_id, asked.starts_at, &claimed.effect.target) {
         (EffectKind::Create, Some(event_type_id), Some(start), _) => {
-            let query = ListQuery { event_type_id, from: start - BEFORE_START, to: start + AFTER_START };
+            let query = ListQuery::Window { event_type_id, from: start - BEFORE_START, to: start + AFTER_START };
             let listed = world.calcom.list(key, &query, &world.markers, company).await?;
-            Ok(Seen::Sight(Sight::Listed(listed)))
+            let mut chains = Vec::new();
+            // Others' bookings around that time are nobody's business here.
+            for booking in listed.into_iter().filter(|b| b.marker == Some(asked.lineage.0)) {
+                match follow(world, key, company, booking).await? {
+                    Some(chain) => chains.push(chain),
+                    None => return Ok(Seen::Strange { why: MOVED_TOO_OFTEN }),
+                }
+            }
+            Ok(Seen::Sight(Sight::Listed(chains)))
         }
         (EffectKind::Cancel | EffectKind::Reschedule, _, _, Some(target)) => {
-            let get = |uid: BookingUid| async move { world.calcom.get(key, &uid, &world.markers, company).await };
-            let (found, moves) = follow(target.clone(), get).await?;
-            Ok(at_the_target(asked, found, moves))
+            Ok(match trail(world, key, company, target).await? {
+                Trail::Followed(chain) => Seen::Sight(Sight::Target(Some(chain))),
+                Trail::Nowhere => Seen::Sight(Sight::Target(None)),
+                Trail::Endless => Seen::Strange { why: MOVED_TOO_OFTEN },
+            })
         }
         (EffectKind::Create | EffectKind::Cancel | EffectKind::Reschedule, ..) => {
             tracing::error!("an op does not say what it asked");
@@ -74,37 +85,48 @@ async fn see(world: &World, held: &Held, key: &SecretString, asked: &Asked) -> R
     }
 }
 
-/// Reads a booking, and the one that it was moved to, and so on. The last one, and how often it was moved.
-async fn follow<F, Fut>(target: BookingUid, get: F) -> Result<(Option<Booking>, usize), LookFailure>
+/// What is found under a uid.
+pub(crate) enum Trail {
+    /// A booking, with whatever it was moved to.
+    Followed(Chain),
+    /// Cal.com knows no such booking.
+    Nowhere,
+    /// It was moved too often for us to follow.
+    Endless,
+}
+
+/// Reads a booking and whatever it was moved to.
+pub(crate) async fn trail(
+    world: &World,
+    key: &SecretString,
+    company: i32,
+    uid: &BookingUid,
+) -> Result<Trail, LookFailure> {
+    let Some(booking) = world.calcom.get(key, uid, &world.markers, company).await? else { return Ok(Trail::Nowhere) };
+    Ok(follow(world, key, company, booking).await?.map_or(Trail::Endless, Trail::Followed))
+}
+
+async fn follow(world: &World, key: &SecretString, company: i32, first: Booking) -> Result<Option<Chain>, LookFailure> {
+    let get = |uid: BookingUid| async move { world.calcom.get(key, &uid, &world.markers, company).await };
+    chain_from(first, get).await
+}
+
+/// Reads what a booking was moved to, and so on. `None`: it does not end.
+async fn chain_from<F, Fut>(first: Booking, get: F) -> Result<Option<Chain>, LookFailure>
 where
     F: Fn(BookingUid) -> Fut,
     Fut: Future<Output = Result<Option<Booking>, LookFailure>>,
 {
-    let Some(mut booking) = get(target).await? else { return Ok((None, 0)) };
-    let mut moves = 0;
-    while let Some(next) = booking.rescheduled_to.clone() {
-        // A replica may not have it yet: then this look has seen nothing.
-        booking = get(next).await?.ok_or(LookFailure::Other)?;
-        moves += 1;
-        if moves > MOVES_MAX {
-            break;
+    let mut chain = Chain::of(first);
+    while let Some(next) = chain.end().rescheduled_to.clone() {
+        if chain.moves.len() == MOVES_MAX {
+            return Ok(None);
         }
+        // A replica may not have it yet: then this look has seen nothing.
+        let next = get(next).await?.ok_or(LookFailure::Other)?;
+        chain.moves.push(next);
     }
-    Ok((Some(booking), moves))
-}
-
-/// What was moved and lives is what a reschedule asked for, or what the business has made of it: settle compares the
-/// times. A cancel never moves anything: the business did, and what the business does is not undone silently.
-fn at_the_target(asked: &Asked, found: Option<Booking>, moves: usize) -> Seen {
-    let Some(booking) = found else { return Seen::Sight(Sight::Target(None)) };
-    let live = matches!(booking.status, BookingStatus::Accepted | BookingStatus::Pending);
-    if moves == 0 || !live {
-        return Seen::Sight(Sight::Target(Some(booking)));
-    }
-    match asked.kind {
-        EffectKind::Create | EffectKind::Reschedule if moves <= MOVES_MAX => Seen::Sight(Sight::Moved(booking)),
-        EffectKind::Create | EffectKind::Reschedule | EffectKind::Cancel => Seen::Strange { why: "moved_elsewhere" },
-    }
+    Ok(Some(chain))
 }
 
 /// A time that is certainly not later than the database's clock now: its clock inside the claim, and what has gone by
@@ -125,26 +147,12 @@ fn not_seen(failure: &LookFailure) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use domain::id::Lineage;
-    use domain::outcome::Past;
-    use uuid::Uuid;
+    use domain::answer::BookingStatus;
 
     use super::*;
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
-    }
-
-    fn asked(kind: EffectKind) -> Asked {
-        Asked {
-            kind,
-            lineage: Lineage(Uuid::from_u128(1)),
-            starts_at: (kind != EffectKind::Cancel).then(|| at(5_000)),
-            sent_at: at(0),
-            answered: None,
-            past: Past::Ambiguous,
-            accounted: vec![],
-        }
     }
 
     fn booking(uid: &str, status: BookingStatus, start: i64, moved_to: Option<&str>) -> Booking {
@@ -156,6 +164,7 @@ mod tests {
             event_type_id: 7,
             host_id: None,
             created_at: at(1),
+            updated_at: None,
             marker: None,
             rescheduled_to: moved_to.map(|to| BookingUid::from(to.to_owned())),
             rescheduled_from: None,
@@ -183,27 +192,15 @@ mod tests {
                 _ => None,
             })
         };
-        let from = |uid: &str| follow(BookingUid::from(uid.to_owned()), known);
-        let (found, moves) = from("a").await.unwrap();
-        assert_eq!((found.unwrap().uid.expose(), moves), ("c", 2));
-        assert_eq!(from("none").await, Ok((None, 0)));
+        let from = |uid: &'static str| async move {
+            let first = known(BookingUid::from(uid.to_owned())).await?;
+            chain_from(first.ok_or(LookFailure::Other)?, known).await
+        };
+        let found = from("a").await.unwrap().unwrap();
+        assert_eq!((found.first.uid.expose(), found.end().uid.expose(), found.moves.len()), ("a", "c", 2));
+        assert_eq!(from("c").await.unwrap().unwrap().moves, vec![]);
         assert_eq!(from("late").await, Err(LookFailure::Other));
-        let (found, moves) = from("ring").await.unwrap();
-        let strange = Seen::Strange { why: "moved_elsewhere" };
-        assert_eq!(at_the_target(&asked(EffectKind::Reschedule), found, moves), strange, "no endless loop");
-    }
-
-    #[test]
-    fn a_move_is_what_a_reschedule_looks_for_and_not_a_cancel() {
-        let there = |start| Some(booking("b", BookingStatus::Accepted, start, None));
-        let reschedule = asked(EffectKind::Reschedule);
-        assert!(matches!(at_the_target(&reschedule, there(5_000), 1), Seen::Sight(Sight::Moved(_))));
-        assert!(matches!(at_the_target(&reschedule, there(6_000), 0), Seen::Sight(Sight::Target(Some(_)))));
-        let cancel = asked(EffectKind::Cancel);
-        assert_eq!(at_the_target(&cancel, there(5_000), 1), Seen::Strange { why: "moved_elsewhere" });
-        let ended = Some(booking("b", BookingStatus::Cancelled, 5_000, None));
-        assert!(matches!(at_the_target(&cancel, ended, 1), Seen::Sight(Sight::Target(Some(_)))));
-        assert_eq!(at_the_target(&cancel, None, 0), Seen::Sight(Sight::Target(None)));
+        assert_eq!(from("ring").await, Ok(None), "no endless loop");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! next run: that is a column of the job.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crashpoint::{Point, here};
@@ -18,7 +17,8 @@ use tracing::Instrument;
 
 use crate::act::act;
 use crate::bell::task;
-use crate::held::Held;
+use crate::event::follow;
+use crate::held::{Held, HeldEvent};
 use crate::lease::Lease;
 use crate::world::World;
 
@@ -31,16 +31,23 @@ pub enum Work {
     Rung(Task),
     /// It is ours already.
     Claimed(Held),
+    /// A hint that is ours to follow.
+    Event(HeldEvent),
 }
 
 /// Does one job, or nothing if it is not to be had. Never fails: whatever goes wrong is a state of the job.
 pub async fn perform(world: &World, work: Work) {
-    let mut held = match work {
-        Work::Claimed(held) => held,
+    let work = match work {
         Work::Rung(task) => match claim(world, task).await {
-            Some(held) => held,
+            Some(work) => work,
             None => return,
         },
+        ours @ (Work::Claimed(_) | Work::Event(_)) => ours,
+    };
+    let mut held = match work {
+        Work::Claimed(held) => held,
+        Work::Event(event) => return follow(world, event).await,
+        Work::Rung(_) => return,
     };
     here(Point::Claimed);
     let claimed = &held.claimed;
@@ -58,10 +65,10 @@ pub async fn perform(world: &World, work: Work) {
 
 async fn hold(world: &World, held: &mut Held) {
     let lease = {
-        let (store, ours) = (world.store.clone(), Arc::new((*held.claimed).clone()));
+        let (store, job, fence) = (world.store.clone(), held.claimed.job, held.claimed.fence);
         Lease::keep(held.asked_at, world.lease, world.renewal, move || {
-            let (store, ours) = (store.clone(), ours.clone());
-            async move { store.renew(&ours).await }
+            let store = store.clone();
+            async move { store.renew(job, fence).await }
         })
     };
     let begun = Instant::now();
@@ -129,7 +136,7 @@ async fn rest(world: &World, company_id: i32, pause: Option<Duration>) {
 }
 
 /// Claims what was rung for. The name proves nothing, and a claim that fails costs nothing: the row stays due.
-async fn claim(world: &World, task: Task) -> Option<Held> {
+async fn claim(world: &World, task: Task) -> Option<Work> {
     let job = JobRef { company_id: task.company_id, job_id: JobId(task.job_id) };
     let asked_at = Instant::now();
     match world.store.claim(job, &world.worker).await {
@@ -149,7 +156,7 @@ pub(crate) async fn claim_due(world: &World, limit: usize) -> Vec<Work> {
     match batch {
         Ok(batch) => {
             let held = batch.claims.into_iter().filter_map(|claim| granted(world, claim, asked_at, answered_at));
-            held.map(Work::Claimed).chain(batch.alone.iter().map(|job| Work::Rung(task(job)))).collect()
+            held.chain(batch.alone.iter().map(|job| Work::Rung(task(job)))).collect()
         }
         Err(error) => {
             not_claimed(&error, None);
@@ -158,9 +165,10 @@ pub(crate) async fn claim_due(world: &World, limit: usize) -> Vec<Work> {
     }
 }
 
-fn granted(world: &World, claim: Claim, asked_at: Instant, answered_at: Instant) -> Option<Held> {
+fn granted(world: &World, claim: Claim, asked_at: Instant, answered_at: Instant) -> Option<Work> {
     let (answer, held) = match claim {
-        Claim::Granted(claimed) => ("granted", Some(Held { claimed, asked_at, answered_at })),
+        Claim::Granted(claimed) => ("granted", Some(Work::Claimed(Held { claimed, asked_at, answered_at }))),
+        Claim::Event(event) => ("granted", Some(Work::Event(HeldEvent { event, asked_at }))),
         Claim::Ended { state, expected, found, ring } => {
             tracing::info!(state = state.as_str(), expected, found, "a claim found nothing to do");
             world.bell.ring(&ring);
@@ -193,7 +201,8 @@ fn chain(error: &StoreError) -> &(dyn std::error::Error + 'static) {
 /// The outcome's word in logs and metrics.
 fn word(outcome: &Outcome) -> &'static str {
     match outcome {
-        Outcome::Applied(_) => "applied",
+        Outcome::Applied { .. } => "applied",
+        Outcome::Overtaken { .. } => "overtaken",
         Outcome::Gone => "gone",
         Outcome::Refused(_) => "refused",
         Outcome::Snoozed { .. } => "snoozed",
@@ -208,7 +217,8 @@ fn why(outcome: &Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Refused(not_granted) => Some(not_granted.why()),
         Outcome::Review { why } => Some(why),
-        Outcome::Applied(_)
+        Outcome::Applied { .. }
+        | Outcome::Overtaken { .. }
         | Outcome::Gone
         | Outcome::Snoozed { .. }
         | Outcome::Never

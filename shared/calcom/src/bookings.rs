@@ -22,6 +22,8 @@ const TAKE: u32 = 250;
 const PAGES_MAX: u32 = 40;
 /// Everything: a cancelled booking with our marker is an answer, too.
 const STATUS_ALL: &str = "upcoming,past,cancelled,unconfirmed";
+/// What stands, and what the business has still to confirm.
+const STATUS_UPCOMING: &str = "upcoming,unconfirmed";
 
 /// A booking to be made. It lasts as long as its event type says.
 #[derive(Clone, Copy)]
@@ -53,15 +55,55 @@ pub struct Attendee<'a> {
     pub language: &'a str,
 }
 
-/// Which bookings to list, whatever their status.
+/// Which bookings to list.
 #[derive(Clone, Copy, Debug)]
-pub struct ListQuery {
-    /// Cal.com's id of the event type.
-    pub event_type_id: i64,
-    /// They begin after this.
-    pub from: DateTime<Utc>,
-    /// They end before this.
-    pub to: DateTime<Utc>,
+pub enum ListQuery {
+    /// Of an event type in a window, whatever their status.
+    Window {
+        /// Cal.com's id of the event type.
+        event_type_id: i64,
+        /// They begin after this.
+        from: DateTime<Utc>,
+        /// They end before this.
+        to: DateTime<Utc>,
+    },
+    /// Changed after this, by Cal.com's clock, whatever their status.
+    Updated {
+        /// When.
+        after: DateTime<Utc>,
+    },
+    /// All that are to come and have not been called off.
+    Upcoming {
+        /// They begin after this.
+        from: DateTime<Utc>,
+    },
+}
+
+impl ListQuery {
+    fn page(&self, skip: u32) -> ListParameters {
+        let all = ListParameters {
+            event_type_id: None,
+            after_start: None,
+            before_end: None,
+            after_updated_at: None,
+            status: STATUS_ALL,
+            sort_created: "asc",
+            take: TAKE,
+            skip,
+        };
+        match *self {
+            Self::Window { event_type_id, from, to } => ListParameters {
+                event_type_id: Some(event_type_id),
+                after_start: Some(wire::instant(from)),
+                before_end: Some(wire::instant(to)),
+                ..all
+            },
+            Self::Updated { after } => ListParameters { after_updated_at: Some(wire::instant(after)), ..all },
+            Self::Upcoming { from } => {
+                ListParameters { after_start: Some(wire::instant(from)), status: STATUS_UPCOMING, ..all }
+            }
+        }
+    }
 }
 
 impl Client {
@@ -159,7 +201,7 @@ impl Client {
         }
     }
 
-    /// Lists the bookings of an event type in a window, all pages, cancelled ones too, oldest first. Either all of them
+    /// Lists bookings, all pages, oldest first. Either all of them
     /// or an error: an incomplete list never looks like a complete one. Cal.com has no filter for metadata, so the
     /// caller picks by `marker`.
     ///
@@ -176,15 +218,7 @@ impl Client {
         let mut bookings = Vec::new();
         let mut skip = 0;
         for _ in 0..PAGES_MAX {
-            let request = self.request(Method::GET, &["bookings"]).query(&ListParameters {
-                event_type_id: query.event_type_id,
-                after_start: wire::instant(query.from),
-                before_end: wire::instant(query.to),
-                status: STATUS_ALL,
-                sort_created: "asc",
-                take: TAKE,
-                skip,
-            });
+            let request = self.request(Method::GET, &["bookings"]).query(&query.page(skip));
             let body = match self.send(key, Asked::List, request, until).await {
                 Ok(body) => body,
                 Err(failure) => {

@@ -71,9 +71,14 @@ pub(crate) struct RescheduleBody<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListParameters {
-    pub(crate) event_type_id: i64,
-    pub(crate) after_start: String,
-    pub(crate) before_end: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) event_type_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) after_start: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) before_end: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) after_updated_at: Option<String>,
     pub(crate) status: &'static str,
     /// So that a booking made between two pages lands on the last one, and moves none of the others.
     pub(crate) sort_created: &'static str,
@@ -112,6 +117,8 @@ struct BookingBody {
     #[serde(default)]
     hosts: Value,
     created_at: DateTime<Utc>,
+    #[serde(default)]
+    updated_at: Option<DateTime<Utc>>,
     #[serde(default)]
     metadata: Option<BTreeMap<String, Value>>,
     #[serde(default)]
@@ -169,18 +176,13 @@ impl BookingBody {
         let word = |field| self.metadata.as_ref()?.get(field)?.as_str();
         let marker = word(KEY_FIELD).zip(word(MAC_FIELD)).and_then(|(key, mac)| markers.verify(company, key, mac));
         Some(Booking {
-            status: match self.status.as_str() {
-                "accepted" => BookingStatus::Accepted,
-                "pending" => BookingStatus::Pending,
-                "cancelled" => BookingStatus::Cancelled,
-                "rejected" => BookingStatus::Rejected,
-                _ => BookingStatus::Unknown,
-            },
+            status: BookingStatus::read(&self.status),
             start: self.start,
             end: self.end,
             event_type_id: self.event_type_id,
             host_id: self.hosts.get(0).and_then(|host| host.get("id")?.as_i64()),
             created_at: self.created_at,
+            updated_at: self.updated_at,
             marker,
             uid: uid(self.uid)?,
             rescheduled_to: other_uid(self.rescheduled_to_uid)?,

@@ -49,6 +49,27 @@ pub enum BookingStatus {
     Unknown,
 }
 
+impl BookingStatus {
+    /// Its word, in Cal.com's JSON as in the record.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Pending => "pending",
+            Self::Cancelled => "cancelled",
+            Self::Rejected => "rejected",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Reads its word; any other is `Unknown`.
+    #[must_use]
+    pub fn read(word: &str) -> Self {
+        let known = [Self::Accepted, Self::Pending, Self::Cancelled, Self::Rejected];
+        known.into_iter().find(|status| status.as_str() == word).unwrap_or(Self::Unknown)
+    }
+}
+
 /// A booking as Cal.com has it. Its times and its host are Cal.com's claims: compare them with what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Booking {
@@ -66,6 +87,8 @@ pub struct Booking {
     pub host_id: Option<i64>,
     /// When Cal.com wrote it, by Cal.com's clock.
     pub created_at: DateTime<Utc>,
+    /// When Cal.com last changed it, by Cal.com's clock.
+    pub updated_at: Option<DateTime<Utc>>,
     /// The lineage of the segment that it was made for, only if the marker's MAC was valid.
     pub marker: Option<Uuid>,
     /// The booking that replaced this one.

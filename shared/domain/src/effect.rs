@@ -17,8 +17,12 @@ pub struct Segment {
     pub promised: Promised,
     /// The booking we have recorded at Cal.com, if any.
     pub live: Option<Live>,
+    /// Bookings at Cal.com that live, bear its marker and are owned by no promise: to be called off.
+    pub spares: Vec<BookingUid>,
     /// What we know of Cal.com's side.
     pub sync: Sync,
+    /// A person decides what becomes of its booking: for this version of the promise nothing is done.
+    pub held: bool,
 }
 
 /// What the customer was promised of one segment.
@@ -30,6 +34,8 @@ pub struct Promised {
     pub during: TimeRange,
     /// Whose event type it is; it maps to exactly one staff member.
     pub event_type_id: i64,
+    /// That staff member at Cal.com.
+    pub host_id: i64,
 }
 
 /// A booking at Cal.com that we own.
@@ -39,6 +45,8 @@ pub struct Live {
     pub uid: BookingUid,
     /// The slot it stands on.
     pub slot: SlotId,
+    /// When.
+    pub during: TimeRange,
 }
 
 /// The kind of an effect, and of the op that is its intent.
@@ -69,25 +77,30 @@ impl EffectKind {
 }
 
 /// One effect on one segment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Effect {
     /// Which segment.
     pub segment_no: i16,
-    /// What is to be done with its booking.
+    /// What is to be done.
     pub kind: EffectKind,
+    /// With which booking; `None` for a create.
+    pub target: Option<BookingUid>,
 }
 
-/// The next effect that brings Cal.com nearer to the promise; `None` when they agree. Segments go one after another.
+/// The next effect that brings Cal.com nearer to the promise; `None` when they agree. Segments go one after another,
+/// and in each the spares go first: one of them may stand where the promise wants to be.
 pub fn next_effect(status: Status, segments: &[Segment]) -> Option<Effect> {
     let wanted = status.wants_booking()?;
     segments.iter().find_map(|segment| {
-        let kind = match (wanted, &segment.live) {
-            (true, None) => EffectKind::Create,
-            (true, Some(live)) if live.slot != segment.promised.slot => EffectKind::Reschedule,
-            (false, Some(_)) => EffectKind::Cancel,
-            (true, Some(_)) | (false, None) => return None,
+        let (kind, target) = match (segment.spares.first(), wanted, &segment.live) {
+            (Some(spare), _, _) => (EffectKind::Cancel, Some(spare)),
+            (None, _, _) if segment.held => return None,
+            (None, true, None) => (EffectKind::Create, None),
+            (None, true, Some(live)) if live.slot != segment.promised.slot => (EffectKind::Reschedule, Some(&live.uid)),
+            (None, false, Some(live)) => (EffectKind::Cancel, Some(&live.uid)),
+            (None, true, Some(_)) | (None, false, None) => return None,
         };
-        Some(Effect { segment_no: segment.no, kind })
+        Some(Effect { segment_no: segment.no, kind, target: target.cloned() })
     })
 }
 
@@ -106,9 +119,16 @@ mod tests {
                 slot: SlotId(Uuid::from_u128(promised)),
                 during: TimeRange::new(start, start + TimeDelta::minutes(30)).unwrap(),
                 event_type_id: 7,
+                host_id: 1,
             },
-            live: live.map(|slot| Live { uid: BookingUid::from("u".to_owned()), slot: SlotId(Uuid::from_u128(slot)) }),
+            spares: vec![],
+            live: live.map(|slot| Live {
+                uid: BookingUid::from("u".to_owned()),
+                slot: SlotId(Uuid::from_u128(slot)),
+                during: TimeRange::new(start, start + TimeDelta::minutes(30)).unwrap(),
+            }),
             sync: Sync::Pending,
+            held: false,
         }
     }
 
@@ -132,7 +152,32 @@ mod tests {
         let mut second = segment(1, None);
         second.no = 2;
         let first_open = next_effect(Status::Requested, &[segment(1, Some(1)), second.clone()]);
-        assert_eq!(first_open, Some(Effect { segment_no: 2, kind: EffectKind::Create }));
+        assert_eq!(first_open, Some(Effect { segment_no: 2, kind: EffectKind::Create, target: None }));
         assert_eq!(next_effect(Status::Requested, &[segment(1, None), second]).unwrap().segment_no, 1);
+    }
+
+    #[test]
+    fn nothing_is_done_with_what_is_held_for_a_person() {
+        for status in Status::ALL {
+            for live in [None, Some(1), Some(2)] {
+                let mut segment = segment(1, live);
+                segment.held = true;
+                assert_eq!(next_effect(status, &[segment]), None, "{status:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_spare_goes_before_everything_else_of_its_segment() {
+        for status in Status::ALL {
+            for live in [None, Some(1), Some(2)] {
+                let mut segment = segment(1, live);
+                segment.spares = vec![BookingUid::from("spare".to_owned())];
+                let target = segment.spares.first().cloned();
+                let wanted = Effect { segment_no: 1, kind: EffectKind::Cancel, target };
+                segment.held = true;
+                assert_eq!(next_effect(status, &[segment]), status.wants_booking().map(|_| wanted), "{status:?}");
+            }
+        }
     }
 }

@@ -13,11 +13,13 @@ pub enum Kind {
     Sync,
     /// The appointment's facts are newer than the customer's.
     Customer,
+    /// Something has happened to a booking at Cal.com: read it.
+    CalcomEvent,
 }
 
 impl Kind {
     /// Every kind; a queue is named after its kind.
-    pub const ALL: [Self; 3] = [Self::Booking, Self::Sync, Self::Customer];
+    pub const ALL: [Self; 4] = [Self::Booking, Self::Sync, Self::Customer, Self::CalcomEvent];
 
     /// Its word in SQL, JSON and keys.
     pub fn as_str(self) -> &'static str {
@@ -25,6 +27,7 @@ impl Kind {
             Self::Booking => "booking",
             Self::Sync => "sync",
             Self::Customer => "customer",
+            Self::CalcomEvent => "calcom_event",
         }
     }
 
@@ -121,7 +124,7 @@ pub struct Scene<'a> {
 }
 
 /// What a claim may do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
     /// Somebody else is at it, or it is too early to look.
     Busy {
@@ -139,6 +142,8 @@ pub enum Decision {
     },
     /// An effect is due that can no longer be had.
     TooLate,
+    /// A person decides what becomes of it.
+    Held,
 }
 
 /// The decision of a claim, under the appointment's lock.
@@ -159,6 +164,7 @@ pub fn decide(scene: Scene<'_>) -> Decision {
             Decision::TooLate
         }
         Some(effect) => resting.unwrap_or(Decision::Act(effect)),
+        None if scene.segments.iter().any(|segment| segment.held) => Decision::Held,
         None => Decision::Agree { confirm: confirms(scene.status, scene.segments) },
     }
 }

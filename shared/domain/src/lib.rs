@@ -9,6 +9,7 @@ pub mod effect;
 pub mod hours;
 pub mod id;
 pub mod job;
+pub mod observe;
 pub mod outcome;
 pub mod phone;
 pub mod refusal;

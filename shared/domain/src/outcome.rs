@@ -3,7 +3,7 @@
 //! `Refusal` by Cal.com has no public constructor: it is made here from a first, unambiguous answer, or by
 //! [`crate::resolve`]. So an unknown outcome cannot be turned into a refusal anywhere else.
 
-use crate::answer::{Ambiguity, Answer, Booking, Refused};
+use crate::answer::{Ambiguity, Answer, Booking, BookingUid, Refused};
 use crate::effect::EffectKind;
 use std::time::Duration;
 
@@ -20,11 +20,23 @@ pub enum Past {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// The booking is there.
-    Applied(Booking),
+    Applied {
+        /// The one that the promise owns now.
+        booking: Booking,
+        /// Others that the same op has made: to be called off.
+        spares: Vec<BookingUid>,
+    },
     /// The booking is gone, as asked.
     Gone,
     /// Cal.com said no, and that is certain.
     Refused(NotGranted),
+    /// Somebody else was faster: what the op aimed at is not what it was, and the op will have no effect any more.
+    Overtaken {
+        /// The booking that the op had made before that.
+        made: Option<BookingUid>,
+        /// What has become of the segment's booking.
+        by: Elsewhere,
+    },
     /// Certainly nothing happened, for a reason that is not this job's: back off without a count.
     Snoozed {
         /// Cal.com asked for at least this pause of the whole key.
@@ -48,6 +60,23 @@ pub enum Outcome {
         why: &'static str,
     },
 }
+
+/// What somebody else did at Cal.com to a booking of ours.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Elsewhere {
+    /// Called off.
+    Cancelled,
+    /// Not confirmed, where the business has to confirm.
+    Declined,
+    /// It stands somewhere else now.
+    Moved(Booking),
+    /// Cal.com does not know it any more.
+    Vanished,
+}
+
+/// Cal.com answers 400 to a cancel of what is cancelled already, as to much else; recorded as this, so that a later look
+/// knows which it was.
+pub const ALREADY_CANCELLED: u16 = 410;
 
 /// A certain refusal by Cal.com.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,11 +122,12 @@ pub fn judge(kind: EffectKind, answer: Answer, past: Past) -> Judgement {
     use Judgement::{LookFirst, Settle};
     match answer {
         Answer::Applied(booking) => match kind {
-            EffectKind::Create | EffectKind::Reschedule => Settle(Outcome::Applied(booking)),
+            EffectKind::Create | EffectKind::Reschedule => Settle(Outcome::Applied { booking, spares: vec![] }),
             EffectKind::Cancel => Settle(Outcome::Gone),
         },
+        // What was moved counts as cancelled, too: it may live on under another uid.
         Answer::AlreadyCancelled => match kind {
-            EffectKind::Cancel => Settle(Outcome::Gone),
+            EffectKind::Cancel => LookFirst { answered: ALREADY_CANCELLED },
             EffectKind::Create | EffectKind::Reschedule => LookFirst { answered: 400 },
         },
         Answer::Taken { status } => LookFirst { answered: status },
@@ -164,6 +194,7 @@ mod tests {
             let judged = judge(kind, Answer::NotSent, Past::Ambiguous);
             assert_eq!(judged, Judgement::Settle(Outcome::Snoozed { pause: None }));
         }
-        assert_eq!(judge(EffectKind::Cancel, Answer::AlreadyCancelled, Past::Clean), Judgement::Settle(Outcome::Gone));
+        let already = Judgement::LookFirst { answered: ALREADY_CANCELLED };
+        assert_eq!(judge(EffectKind::Cancel, Answer::AlreadyCancelled, Past::Clean), already);
     }
 }

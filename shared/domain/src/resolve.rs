@@ -1,12 +1,11 @@
 //! What became of an op whose answer we do not have: the decision after a look at Cal.com, pure.
 //!
-//! It looks for what *the op* asked, never for the current promise. Absent: the look itself (the worker makes it) and
-//! several live bookings of one segment, which a person must see.
+//! It looks for what *the op* asked, never for the current promise. Absent: the look itself (the worker makes it).
 
 use crate::answer::{Booking, BookingStatus, BookingUid};
 use crate::effect::EffectKind;
 use crate::id::Lineage;
-use crate::outcome::{NotGranted, Outcome, Past};
+use crate::outcome::{ALREADY_CANCELLED, Elsewhere, NotGranted, Outcome, Past};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// What an op asked, and what we know of its sending.
@@ -22,6 +21,8 @@ pub struct Asked {
     pub sent_at: DateTime<Utc>,
     /// A 4xx that Cal.com answered.
     pub answered: Option<u16>,
+    /// The uid that Cal.com gave to somebody who had lost the job by then.
+    pub evidence: Option<BookingUid>,
     /// Did this op or an earlier one of the segment pass through `unknown`?
     pub past: Past,
     /// Bookings of this segment that other ops have accounted for.
@@ -31,61 +32,120 @@ pub struct Asked {
 /// What a look saw.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Sight {
-    /// A create's look: everything listed around its start, cancelled ones too.
-    Listed(Vec<Booking>),
+    /// A create's look: everything listed around its start, cancelled ones too, each with what it was moved to, in order.
+    Listed(Vec<Chain>),
     /// A cancel's or reschedule's look at its target; `None` = Cal.com knows no such booking.
-    Target(Option<Booking>),
-    /// A reschedule's target has moved: the booking it moved to.
-    Moved(Booking),
+    Target(Option<Chain>),
 }
+
+/// A booking, and the bookings that it was moved to one after the other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Chain {
+    /// As it was looked for.
+    pub first: Booking,
+    /// Where it was moved to, in order.
+    pub moves: Vec<Booking>,
+}
+
+impl Chain {
+    /// A booking that was not moved.
+    pub fn of(first: Booking) -> Self {
+        Self { first, moves: vec![] }
+    }
+
+    /// What it is now.
+    pub fn end(&self) -> &Booking {
+        self.moves.last().unwrap_or(&self.first)
+    }
+
+    /// What somebody else has done to it.
+    fn elsewhere(&self) -> Elsewhere {
+        let end = self.end();
+        match end.status {
+            BookingStatus::Accepted | BookingStatus::Pending | BookingStatus::Unknown => Elsewhere::Moved(end.clone()),
+            BookingStatus::Cancelled => Elsewhere::Cancelled,
+            BookingStatus::Rejected => Elsewhere::Declined,
+        }
+    }
+}
+
+impl Booking {
+    /// Does it stand, or may it still be confirmed?
+    pub fn lives(&self) -> bool {
+        match self.status {
+            BookingStatus::Accepted | BookingStatus::Pending => true,
+            BookingStatus::Cancelled | BookingStatus::Rejected | BookingStatus::Unknown => false,
+        }
+    }
+}
+
+const STRANGE: Outcome = Outcome::Review { why: "unknown_booking_status" };
 
 /// Decides from a look that *began* at `began` (a time that is certainly not later than the true one, by the database's
 /// clock). `quarantine` (Δ) is the time after which nothing sent can still arrive.
 pub fn resolve(asked: &Asked, sight: Sight, began: DateTime<Utc>, quarantine: TimeDelta) -> Outcome {
-    match sight {
-        Sight::Listed(bookings) => resolve_create(asked, bookings, began, quarantine),
-        Sight::Moved(booking) if asked.kind == EffectKind::Reschedule && Some(booking.start) == asked.starts_at => {
-            Outcome::Applied(booking)
-        }
-        Sight::Moved(_) => Outcome::Review { why: "moved_elsewhere" },
-        Sight::Target(None) => match asked.kind {
-            EffectKind::Cancel => Outcome::Gone,
-            EffectKind::Create | EffectKind::Reschedule => Outcome::Review { why: "booking_vanished" },
+    let quarantine_over = began >= asked.sent_at + quarantine;
+    // Cal.com has answered, and no earlier request of the segment can be meant: nothing of this one comes later.
+    let certain = quarantine_over || (asked.answered.is_some() && asked.past == Past::Clean);
+    let open = Outcome::Unknown { answered: asked.answered };
+    let overtaken = |made, by| if certain { Outcome::Overtaken { made, by } } else { open.clone() };
+    match (sight, asked.kind) {
+        (Sight::Listed(chains), _) => created(asked, chains).unwrap_or_else(|| nothing_seen(asked, certain)),
+        (Sight::Target(None), EffectKind::Cancel) if quarantine_over => Outcome::Gone,
+        // A replica may not know yet what was made a moment ago.
+        (Sight::Target(None), EffectKind::Cancel) => open,
+        (Sight::Target(None), _) if quarantine_over => overtaken(None, Elsewhere::Vanished),
+        (Sight::Target(None), _) => open,
+        (Sight::Target(Some(chain)), _) if chain.end().status == BookingStatus::Unknown => STRANGE,
+        (Sight::Target(Some(chain)), EffectKind::Cancel) => match (chain.end().lives(), chain.moves.is_empty()) {
+            (false, _) => Outcome::Gone,
+            (true, true) => nothing_seen(asked, certain),
+            (true, false) => overtaken(None, chain.elsewhere()),
         },
-        Sight::Target(Some(booking)) => match (asked.kind, booking.status) {
-            (EffectKind::Cancel, BookingStatus::Cancelled | BookingStatus::Rejected) => Outcome::Gone,
-            (_, BookingStatus::Accepted | BookingStatus::Pending) => nothing_seen(asked, began, quarantine),
-            (_, BookingStatus::Cancelled | BookingStatus::Rejected) => Outcome::Review { why: "cancelled_elsewhere" },
-            (_, BookingStatus::Unknown) => Outcome::Review { why: "unknown_booking_status" },
+        (Sight::Target(Some(chain)), _) => match chain.moves.first() {
+            Some(ours) if Some(ours.start) == asked.starts_at => made(&ours.uid, &chain),
+            Some(_) => overtaken(None, chain.elsewhere()),
+            None if chain.first.lives() => nothing_seen(asked, certain),
+            None => overtaken(None, chain.elsewhere()),
         },
     }
 }
 
-fn resolve_create(asked: &Asked, bookings: Vec<Booking>, began: DateTime<Utc>, quarantine: TimeDelta) -> Outcome {
-    let mut ours: Vec<Booking> = bookings
+/// What a create has made, or `None` when nothing of it is seen.
+fn created(asked: &Asked, chains: Vec<Chain>) -> Option<Outcome> {
+    let mut ours: Vec<Chain> = chains
         .into_iter()
-        .filter(|b| b.marker == Some(asked.lineage.0) && Some(b.start) == asked.starts_at)
-        .filter(|b| !asked.accounted.contains(&b.uid))
+        .filter(|c| c.first.marker == Some(asked.lineage.0) && Some(c.first.start) == asked.starts_at)
+        .filter(|c| !asked.accounted.contains(&c.first.uid))
         .collect();
-    ours.sort_by_key(|b| b.created_at);
-    if ours.iter().any(|b| b.status == BookingStatus::Unknown) {
-        return Outcome::Review { why: "unknown_booking_status" };
+    if ours.iter().any(|c| c.end().status == BookingStatus::Unknown) {
+        return Some(STRANGE);
     }
-    let (live, ended): (Vec<Booking>, Vec<Booking>) =
-        ours.into_iter().partition(|b| matches!(b.status, BookingStatus::Accepted | BookingStatus::Pending));
-    match (live.len(), ended.len()) {
-        (1, _) => live.into_iter().next().map_or(Outcome::Never, Outcome::Applied),
-        (0, 0) => nothing_seen(asked, began, quarantine),
-        (0, _) => Outcome::Review { why: "cancelled_elsewhere" },
-        (_, _) => Outcome::Review { why: "several_bookings" },
+    // The one whose uid we were given, else the oldest, and of those the ones that live.
+    ours.sort_by_key(|c| (!c.end().lives(), asked.evidence.as_ref() != Some(&c.first.uid), c.first.created_at));
+    let (chain, others) = ours.split_first()?;
+    let living = others.iter().map(Chain::end).filter(|b| b.lives());
+    let mut outcome = made(&chain.first.uid, chain);
+    if let Outcome::Applied { spares, .. } = &mut outcome {
+        spares.extend(living.map(|b| b.uid.clone()));
+    }
+    Some(outcome)
+}
+
+/// The op has made the booking `ours`; somebody else may have gone on from there.
+fn made(ours: &BookingUid, chain: &Chain) -> Outcome {
+    let end = chain.end();
+    if *ours == end.uid && end.lives() {
+        Outcome::Applied { booking: end.clone(), spares: vec![] }
+    } else {
+        Outcome::Overtaken { made: Some(ours.clone()), by: chain.elsewhere() }
     }
 }
 
 /// One miss proves nothing: reads come from a replica, and the request may still be on its way.
-fn nothing_seen(asked: &Asked, began: DateTime<Utc>, quarantine: TimeDelta) -> Outcome {
-    let plain_no = asked.answered.is_some() && asked.past == Past::Clean;
-    let quarantine_over = began >= asked.sent_at + quarantine;
-    match (asked.answered, plain_no || quarantine_over) {
+fn nothing_seen(asked: &Asked, certain: bool) -> Outcome {
+    match (asked.answered, certain) {
+        (Some(ALREADY_CANCELLED), true) if asked.kind == EffectKind::Cancel => Outcome::Gone,
         (Some(400 | 409), true) if asked.kind != EffectKind::Cancel => Outcome::Refused(NotGranted::TAKEN),
         (Some(_), true) => Outcome::Review { why: "refused_by_calcom" },
         (None, true) => Outcome::Never,
@@ -96,117 +156,254 @@ fn nothing_seen(asked: &Asked, began: DateTime<Utc>, quarantine: TimeDelta) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use BookingStatus::{Accepted, Cancelled, Pending, Rejected};
+    use EffectKind::{Cancel, Create, Reschedule};
     use uuid::Uuid;
+
+    const DELTA: TimeDelta = TimeDelta::seconds(90);
+    /// What every op of these tests asks for, and where its target stood before.
+    const ASKED: i64 = 5_000;
+    const BEFORE: i64 = 4_000;
+    const FOREIGN: i64 = 9_000;
+    const TAKEN: Outcome = Outcome::Refused(NotGranted::TAKEN);
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
     }
 
-    const DELTA: TimeDelta = TimeDelta::seconds(90);
+    fn uid(name: &str) -> BookingUid {
+        BookingUid::from(name.to_owned())
+    }
 
-    fn asked(answered: Option<u16>, past: Past) -> Asked {
+    fn ask(kind: EffectKind, answered: Option<u16>, past: Past) -> Asked {
         Asked {
-            kind: EffectKind::Create,
+            kind,
             lineage: Lineage(Uuid::from_u128(1)),
-            starts_at: Some(at(5_000)),
+            starts_at: (kind != Cancel).then(|| at(ASKED)),
             sent_at: at(0),
             answered,
+            evidence: None,
             past,
-            accounted: vec![BookingUid::from("old".to_owned())],
+            accounted: vec![uid("old")],
         }
     }
 
-    fn booking(uid: &str, status: BookingStatus, lineage: Option<u128>, start: i64) -> Booking {
+    fn booking(name: &str, status: BookingStatus, start: i64) -> Booking {
         Booking {
-            uid: BookingUid::from(uid.to_owned()),
+            uid: uid(name),
             status,
             start: at(start),
             end: at(start + 1_800),
             event_type_id: 7,
             host_id: Some(1),
             created_at: at(1),
-            marker: lineage.map(Uuid::from_u128),
+            updated_at: None,
+            marker: Some(Uuid::from_u128(1)),
             rescheduled_to: None,
             rescheduled_from: None,
         }
     }
 
-    fn look(asked: &Asked, seen: Vec<Booking>, began: i64) -> Outcome {
-        resolve(asked, Sight::Listed(seen), at(began), DELTA)
+    fn chain(bookings: &[(&str, BookingStatus, i64)]) -> Chain {
+        let mut bookings = bookings.iter().map(|(name, status, start)| booking(name, status.clone(), *start));
+        Chain { first: bookings.next().unwrap(), moves: bookings.collect() }
     }
 
+    fn applied(name: &str, status: BookingStatus, start: i64, spares: &[&str]) -> Outcome {
+        let spares = spares.iter().map(|name| uid(name)).collect();
+        Outcome::Applied { booking: booking(name, status, start), spares }
+    }
+
+    fn overtaken(made: Option<&str>, by: Elsewhere) -> Outcome {
+        Outcome::Overtaken { made: made.map(uid), by }
+    }
+
+    fn open(answered: Option<u16>) -> Outcome {
+        Outcome::Unknown { answered }
+    }
+
+    /// The four situations in which a look can find an op: (Cal.com's answer, segment's past, when the look began).
+    const UNANSWERED: (Option<u16>, Past, i64) = (None, Past::Clean, 89);
+    const ANSWERED: (Option<u16>, Past, i64) = (Some(409), Past::Clean, 1);
+    const ANSWERED_AFTER_DOUBT: (Option<u16>, Past, i64) = (Some(409), Past::Ambiguous, 89);
+    const OVER: (Option<u16>, Past, i64) = (None, Past::Ambiguous, 90);
+    const OVER_ANSWERED: (Option<u16>, Past, i64) = (Some(409), Past::Ambiguous, 90);
+
+    fn decided(kind: EffectKind, (answered, past, began): (Option<u16>, Past, i64), sight: Sight) -> Outcome {
+        resolve(&ask(kind, answered, past), sight, at(began), DELTA)
+    }
+
+    const ALL: [(Option<u16>, Past, i64); 5] = [UNANSWERED, ANSWERED, ANSWERED_AFTER_DOUBT, OVER, OVER_ANSWERED];
+
     #[test]
-    fn one_of_ours_is_adopted_before_and_after_the_quarantine() {
-        let ours = booking("a", BookingStatus::Accepted, Some(1), 5_000);
-        for began in [1, 200] {
-            for answered in [None, Some(400)] {
-                let outcome = look(&asked(answered, Past::Ambiguous), vec![ours.clone()], began);
-                assert_eq!(outcome, Outcome::Applied(ours.clone()));
+    fn a_create_with_one_living_booking_is_adopted_in_every_situation() {
+        for when in ALL {
+            for status in [Accepted, Pending] {
+                let seen = Sight::Listed(vec![chain(&[("a", status.clone(), ASKED)])]);
+                assert_eq!(decided(Create, when, seen), applied("a", status, ASKED, &[]), "{when:?}");
             }
         }
     }
 
     #[test]
-    fn what_is_not_ours_is_not_seen() {
-        let foreign = [
-            booking("x", BookingStatus::Accepted, None, 5_000),
-            booking("y", BookingStatus::Accepted, Some(2), 5_000),
-            booking("z", BookingStatus::Accepted, Some(1), 9_000),
-            booking("old", BookingStatus::Cancelled, Some(1), 5_000),
+    fn of_several_the_one_we_were_told_is_kept_else_the_oldest() {
+        let mut younger = chain(&[("younger", Accepted, ASKED)]);
+        younger.first.created_at = at(9);
+        let gone = chain(&[("gone", Cancelled, ASKED)]);
+        let seen = vec![younger, chain(&[("older", Pending, ASKED)]), gone];
+        for when in ALL {
+            let outcome = decided(Create, when, Sight::Listed(seen.clone()));
+            assert_eq!(outcome, applied("older", Pending, ASKED, &["younger"]), "{when:?}");
+        }
+        let told = Asked { evidence: Some(uid("younger")), ..ask(Create, None, Past::Ambiguous) };
+        let Outcome::Applied { booking, spares } = resolve(&told, Sight::Listed(seen), at(1), DELTA) else { panic!() };
+        assert_eq!((booking.uid, spares), (uid("younger"), vec![uid("older")]));
+    }
+
+    #[test]
+    fn a_create_that_others_went_on_from_is_overtaken_at_once() {
+        let moved = booking("b", Accepted, FOREIGN);
+        let cells = [
+            (vec![("a", Cancelled, ASKED)], Elsewhere::Cancelled),
+            (vec![("a", Rejected, ASKED)], Elsewhere::Declined),
+            (vec![("a", Cancelled, ASKED), ("b", Accepted, FOREIGN)], Elsewhere::Moved(moved)),
+            (vec![("a", Cancelled, ASKED), ("b", Cancelled, FOREIGN)], Elsewhere::Cancelled),
         ];
-        for seen in foreign {
-            assert_eq!(look(&asked(None, Past::Ambiguous), vec![seen], 200), Outcome::Never);
+        for (bookings, by) in cells {
+            for when in ALL {
+                let outcome = decided(Create, when, Sight::Listed(vec![chain(&bookings)]));
+                assert_eq!(outcome, overtaken(Some("a"), by.clone()), "{bookings:?} {when:?}");
+            }
         }
     }
 
     #[test]
-    fn a_miss_proves_nothing_before_the_quarantine_is_over() {
-        let open = |answered| Outcome::Unknown { answered };
-        assert_eq!(look(&asked(None, Past::Ambiguous), vec![], 89), open(None));
-        assert_eq!(look(&asked(None, Past::Clean), vec![], 89), open(None));
-        assert_eq!(look(&asked(Some(400), Past::Ambiguous), vec![], 89), open(Some(400)));
-        assert_eq!(look(&asked(None, Past::Ambiguous), vec![], 90), Outcome::Never);
-        assert_eq!(look(&asked(Some(409), Past::Ambiguous), vec![], 90), Outcome::Refused(NotGranted::TAKEN));
-        assert_eq!(look(&asked(Some(409), Past::Clean), vec![], 1), Outcome::Refused(NotGranted::TAKEN));
-    }
-
-    #[test]
-    fn what_the_rules_do_not_know_goes_to_a_person() {
-        let cancelled = booking("a", BookingStatus::Cancelled, Some(1), 5_000);
-        let strange = booking("b", BookingStatus::Unknown, Some(1), 5_000);
-        let (one, two) = (
-            booking("c", BookingStatus::Accepted, Some(1), 5_000),
-            booking("d", BookingStatus::Accepted, Some(1), 5_000),
-        );
-        for seen in [vec![cancelled], vec![strange], vec![one, two]] {
-            assert!(matches!(look(&asked(None, Past::Clean), seen, 1), Outcome::Review { .. }));
+    fn a_create_does_not_see_what_is_not_its_own() {
+        let (mut unmarked, mut forged) = (chain(&[("x", Accepted, ASKED)]), chain(&[("y", Accepted, ASKED)]));
+        // A marker whose MAC is wrong reads as none; a valid one of another segment is that one's.
+        unmarked.first.marker = None;
+        forged.first.marker = Some(Uuid::from_u128(2));
+        let elsewhere = chain(&[("z", Accepted, FOREIGN)]);
+        for seen in [vec![], vec![unmarked], vec![forged], vec![elsewhere], vec![chain(&[("old", Accepted, ASKED)])]] {
+            let sight = || Sight::Listed(seen.clone());
+            assert_eq!(decided(Create, UNANSWERED, sight()), open(None));
+            assert_eq!(decided(Create, ANSWERED, sight()), TAKEN);
+            assert_eq!(decided(Create, ANSWERED_AFTER_DOUBT, sight()), open(Some(409)));
+            assert_eq!(decided(Create, OVER, sight()), Outcome::Never);
+            assert_eq!(decided(Create, OVER_ANSWERED, sight()), TAKEN);
         }
     }
 
     #[test]
-    fn only_a_reschedule_to_that_start_is_done_by_a_move() {
-        let moved = |start| Sight::Moved(booking("b", BookingStatus::Accepted, Some(1), start));
-        let mut ask = asked(None, Past::Ambiguous);
-        let strange = Outcome::Review { why: "moved_elsewhere" };
-        for kind in [EffectKind::Create, EffectKind::Cancel, EffectKind::Reschedule] {
-            ask.kind = kind;
-            assert_eq!(resolve(&ask, moved(9_000), at(1), DELTA), strange, "{kind:?}: somebody else's move");
-            let done = matches!(resolve(&ask, moved(5_000), at(1), DELTA), Outcome::Applied(_));
-            assert_eq!(done, kind == EffectKind::Reschedule, "{kind:?}");
+    fn a_self_conflict_is_never_a_refusal() {
+        for answered in [400, 409] {
+            for past in [Past::Clean, Past::Ambiguous] {
+                let seen = Sight::Listed(vec![chain(&[("a", Accepted, ASKED)])]);
+                assert_eq!(decided(Create, (Some(answered), past, 1), seen), applied("a", Accepted, ASKED, &[]));
+            }
         }
     }
 
     #[test]
-    fn a_cancel_is_done_when_its_target_is_gone() {
-        let mut cancel = asked(None, Past::Ambiguous);
-        cancel.kind = EffectKind::Cancel;
-        let target = |status| Sight::Target(Some(booking("a", status, Some(1), 5_000)));
-        assert_eq!(resolve(&cancel, target(BookingStatus::Cancelled), at(1), DELTA), Outcome::Gone);
-        assert_eq!(resolve(&cancel, Sight::Target(None), at(1), DELTA), Outcome::Gone);
-        assert_eq!(
-            resolve(&cancel, target(BookingStatus::Accepted), at(1), DELTA),
-            Outcome::Unknown { answered: None }
-        );
-        assert_eq!(resolve(&cancel, target(BookingStatus::Accepted), at(91), DELTA), Outcome::Never);
+    fn a_reschedule_is_applied_where_its_target_was_moved_as_asked() {
+        for when in ALL {
+            for status in [Accepted, Pending] {
+                let seen = chain(&[("a", Cancelled, BEFORE), ("b", status.clone(), ASKED)]);
+                let outcome = decided(Reschedule, when, Sight::Target(Some(seen)));
+                assert_eq!(outcome, applied("b", status, ASKED, &[]), "{when:?}");
+            }
+            let further = chain(&[("a", Cancelled, BEFORE), ("b", Cancelled, ASKED), ("c", Accepted, FOREIGN)]);
+            let by = Elsewhere::Moved(booking("c", Accepted, FOREIGN));
+            assert_eq!(decided(Reschedule, when, Sight::Target(Some(further))), overtaken(Some("b"), by), "{when:?}");
+            let called_off = chain(&[("a", Cancelled, BEFORE), ("b", Cancelled, ASKED)]);
+            let outcome = decided(Reschedule, when, Sight::Target(Some(called_off)));
+            assert_eq!(outcome, overtaken(Some("b"), Elsewhere::Cancelled), "{when:?}");
+        }
+    }
+
+    #[test]
+    fn a_reschedule_is_overtaken_only_when_it_can_have_no_effect_any_more() {
+        let moved = booking("c", Accepted, FOREIGN);
+        let cells = [
+            (Some(chain(&[("a", Cancelled, BEFORE)])), Elsewhere::Cancelled),
+            (Some(chain(&[("a", Rejected, BEFORE)])), Elsewhere::Declined),
+            (Some(chain(&[("a", Cancelled, BEFORE), ("c", Accepted, FOREIGN)])), Elsewhere::Moved(moved)),
+            (Some(chain(&[("a", Cancelled, BEFORE), ("c", Cancelled, FOREIGN)])), Elsewhere::Cancelled),
+            (None, Elsewhere::Vanished),
+        ];
+        for (seen, by) in cells {
+            let outcome = |when| decided(Reschedule, when, Sight::Target(seen.clone()));
+            assert_eq!(outcome(UNANSWERED), open(None));
+            assert_eq!(outcome(ANSWERED_AFTER_DOUBT), open(Some(409)));
+            let at_once = if seen.is_some() { overtaken(None, by.clone()) } else { open(Some(409)) };
+            assert_eq!(outcome(ANSWERED), at_once, "{by:?}");
+            assert_eq!(outcome(OVER), overtaken(None, by.clone()));
+            assert_eq!(outcome(OVER_ANSWERED), overtaken(None, by));
+        }
+    }
+
+    #[test]
+    fn a_reschedule_whose_target_stands_as_it_stood() {
+        for status in [Accepted, Pending] {
+            let outcome =
+                |when| decided(Reschedule, when, Sight::Target(Some(chain(&[("a", status.clone(), BEFORE)]))));
+            assert_eq!(outcome(UNANSWERED), open(None));
+            assert_eq!(outcome(ANSWERED), TAKEN);
+            assert_eq!(outcome(ANSWERED_AFTER_DOUBT), open(Some(409)));
+            assert_eq!(outcome(OVER), Outcome::Never);
+            assert_eq!(outcome(OVER_ANSWERED), TAKEN);
+        }
+    }
+
+    #[test]
+    fn a_cancel_is_done_when_its_target_and_what_it_was_moved_to_are_gone() {
+        let gone = [
+            vec![("a", Cancelled, BEFORE)],
+            vec![("a", Rejected, BEFORE)],
+            vec![("a", Cancelled, BEFORE), ("b", Cancelled, FOREIGN)],
+        ];
+        for bookings in gone {
+            for when in ALL {
+                assert_eq!(decided(Cancel, when, Sight::Target(Some(chain(&bookings)))), Outcome::Gone, "{when:?}");
+            }
+        }
+        let unknown_there = |when| decided(Cancel, when, Sight::Target(None));
+        assert_eq!(unknown_there(UNANSWERED), open(None), "a replica may not have it yet");
+        assert_eq!(unknown_there((Some(404), Past::Clean, 1)), open(Some(404)));
+        assert_eq!(unknown_there(OVER), Outcome::Gone);
+    }
+
+    #[test]
+    fn a_cancel_whose_target_lives() {
+        let refused = Outcome::Review { why: "refused_by_calcom" };
+        let outcome = |when| decided(Cancel, when, Sight::Target(Some(chain(&[("a", Accepted, BEFORE)]))));
+        assert_eq!(outcome(UNANSWERED), open(None));
+        assert_eq!(outcome(OVER), Outcome::Never);
+        assert_eq!(outcome((Some(400), Past::Clean, 1)), refused);
+        assert_eq!(outcome((Some(400), Past::Ambiguous, 89)), open(Some(400)));
+        assert_eq!(outcome((Some(400), Past::Ambiguous, 90)), refused);
+        // The replica lags behind what Cal.com itself has said.
+        assert_eq!(outcome((Some(ALREADY_CANCELLED), Past::Clean, 1)), Outcome::Gone);
+        assert_eq!(outcome((Some(ALREADY_CANCELLED), Past::Ambiguous, 89)), open(Some(ALREADY_CANCELLED)));
+    }
+
+    #[test]
+    fn a_cancel_whose_target_was_moved_aims_at_where_it_is_now() {
+        let seen = || Sight::Target(Some(chain(&[("a", Cancelled, BEFORE), ("b", Accepted, FOREIGN)])));
+        let moved = overtaken(None, Elsewhere::Moved(booking("b", Accepted, FOREIGN)));
+        assert_eq!(decided(Cancel, UNANSWERED, seen()), open(None));
+        assert_eq!(decided(Cancel, (Some(ALREADY_CANCELLED), Past::Clean, 1), seen()), moved);
+        assert_eq!(decided(Cancel, OVER, seen()), moved);
+    }
+
+    #[test]
+    fn a_word_that_we_do_not_know_goes_to_a_person_in_every_situation() {
+        for when in ALL {
+            let strange = || chain(&[("a", BookingStatus::Unknown, ASKED)]);
+            assert_eq!(decided(Create, when, Sight::Listed(vec![strange()])), STRANGE);
+            for kind in [Reschedule, Cancel] {
+                assert_eq!(decided(kind, when, Sight::Target(Some(strange()))), STRANGE);
+            }
+        }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) fn check(settings: &Settings, shown: &[Shown]) -> Result<(), Settings
         ("statement_timeout_ms", settings.statement_timeout_ms),
         ("calcom_timeout_ms", settings.calcom_timeout_ms),
         ("quarantine_ms", settings.quarantine_ms),
+        ("sweep_ms", settings.sweep_ms),
+        ("audit_ms", settings.audit_ms),
         ("slots", settings.slots as u64),
         ("lease_ms", settings.lease_ms),
         ("renewal_ms", settings.renewal_ms),

@@ -74,6 +74,10 @@ settings! {
     quarantine_ms: u64 = Some("90000"), Plain;
     /// For this many milliseconds after Δ a disagreement is retried; then it is put before a person.
     patience_ms: u64 = Some("900000"), Plain;
+    /// Changes that others make at Cal.com are looked for every so many milliseconds, for each company.
+    sweep_ms: u64 = Some("30000"), Plain;
+    /// All bookings to come are compared with Cal.com's every so many milliseconds, for each company.
+    audit_ms: u64 = Some("60000"), Plain;
     /// The address at which the API listens.
     listen: SocketAddr = Some("127.0.0.1:8080"), Plain;
     /// The address at which a worker serves `/metrics`, `/healthz` and `/readyz`.

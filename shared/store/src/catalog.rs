@@ -6,6 +6,7 @@ use crate::Store;
 use crate::error::StoreError;
 use chrono_tz::Tz;
 use domain::hours::{Hours, Opening};
+use domain::observe::ExternalChanges;
 use sqlx::PgConnection;
 
 /// A business that we work for.
@@ -34,6 +35,8 @@ pub struct CompanySpec {
     pub time_zone: Tz,
     /// `de`, `en`, …
     pub language: String,
+    /// Whose word counts when the business changes a booking of ours at Cal.com.
+    pub external_changes: ExternalChanges,
     /// Its places.
     pub branches: Vec<BranchSpec>,
     /// Its people.
@@ -201,14 +204,16 @@ impl Store {
     async fn load(&self, spec: &CompanySpec) -> Result<Company, StoreError> {
         let mut tx = self.pool.begin().await?;
         let company_id = sqlx::query_scalar!(
-            "INSERT INTO company (slug, name, time_zone, language) VALUES ($1, $2, $3, $4)
+            "INSERT INTO company (slug, name, time_zone, language, external_changes) VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT ON CONSTRAINT one_company_per_slug DO UPDATE SET
-               name = EXCLUDED.name, time_zone = EXCLUDED.time_zone, language = EXCLUDED.language
+               name = EXCLUDED.name, time_zone = EXCLUDED.time_zone, language = EXCLUDED.language,
+               external_changes = EXCLUDED.external_changes
              RETURNING company_id",
             spec.slug,
             spec.name,
             spec.time_zone.name(),
-            spec.language
+            spec.language,
+            spec.external_changes.as_str()
         )
         .fetch_one(&mut *tx)
         .await?;

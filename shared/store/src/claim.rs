@@ -5,7 +5,7 @@ use crate::claimed::{Batch, Claim, Claimed, Mode};
 use crate::due::Due;
 use crate::error::StoreError;
 use crate::ledger::{Attempt, finish, interval, record, wake};
-use crate::promise::span;
+use crate::promise::{Compared, span};
 use crate::release::release;
 use crate::scene::{Found, FoundOp, Subject, Waiting};
 use crate::{JobRef, Store};
@@ -36,13 +36,13 @@ impl Store {
     /// As [`Store::claim`].
     pub async fn claim_due(&self, limit: i64, worker: &str) -> Result<Batch, StoreError> {
         let due = self.due(limit).await?;
-        let (customers, others): (Vec<Due>, Vec<Due>) = due.into_iter().partition(|d| d.kind == Kind::Customer);
+        let (alone, others): (Vec<Due>, Vec<Due>) = due.into_iter().partition(|d| d.appointment_id.is_none());
         let names = |due: Vec<Due>| due.into_iter().map(|d| d.job);
         match self.claim_batch(&others, worker).await {
-            Ok(claims) => Ok(Batch { claims, alone: names(customers).collect() }),
+            Ok(claims) => Ok(Batch { claims, alone: names(alone).collect() }),
             Err(error @ (StoreError::Broken { .. } | StoreError::Refused { .. } | StoreError::Database(_))) => {
                 tracing::warn!(%error, jobs = others.len(), "a batch was not claimed; now one by one");
-                Ok(Batch { claims: Vec::new(), alone: names(customers).chain(names(others)).collect() })
+                Ok(Batch { claims: Vec::new(), alone: names(alone).chain(names(others)).collect() })
             }
             Err(error @ (StoreError::Away(_) | StoreError::LockWait)) => Err(error),
         }
@@ -67,7 +67,11 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let Some(subject) = Subject::of(&mut tx, job).await? else {
             drop(tx);
-            return self.merge_customer(job, worker).await;
+            return match self.kind_of(job).await? {
+                Some(Kind::Customer) => self.merge_customer(job, worker).await,
+                Some(Kind::CalcomEvent) => self.claim_event(job, worker).await,
+                Some(Kind::Booking | Kind::Sync) | None => Ok(Claim::Gone),
+            };
         };
         let xid = subject.xid.clone();
         let claim = self.decide(&mut tx, subject, worker).await?;
@@ -95,6 +99,10 @@ impl Store {
             (Decision::Act(effect), None) => self.intend(conn, subject, &found, effect, worker).await,
             (Decision::Agree { .. }, None) => nothing_to_do(conn, subject, &found.waiting, worker).await,
             (Decision::TooLate, None) => too_late(conn, &subject, &found, worker).await,
+            (Decision::Held, None) => {
+                let version = subject.locked.version;
+                end(conn, &subject, &found.waiting, worker, (State::Parked, "needs_review"), version).await
+            }
             (Decision::Resolve, None) | (_, Some(_)) => {
                 Err(StoreError::Broken { what: "a claim decided against what it read" })
             }
@@ -115,7 +123,6 @@ impl Store {
         let creates = effect.kind == EffectKind::Create;
         let asks_time = effect.kind != EffectKind::Cancel;
         let op_id = OpId(Uuid::now_v7());
-        let target = if creates { None } else { segment.live.as_ref().map(|l| l.uid.clone()) };
         let row = sqlx::query!(
             "WITH j AS (
                UPDATE job SET state = 'running', fence = fence + 1, worker = $4, started_at = clock_timestamp(),
@@ -138,7 +145,7 @@ impl Store {
             creates.then_some(segment.promised.event_type_id),
             asks_time.then(|| segment.promised.during.start()),
             asks_time.then(|| segment.promised.during.end()),
-            target.as_ref().map(BookingUid::expose),
+            effect.target.as_ref().map(BookingUid::expose),
             asks_time.then_some(segment.promised.slot.0)
         )
         .fetch_optional(&mut *conn)
@@ -152,7 +159,6 @@ impl Store {
             appointment_id: locked.appointment_id,
             worker: worker.to_owned(),
             mode: Mode::Act,
-            effect,
             op_id,
             asked: Asked {
                 kind: effect.kind,
@@ -160,11 +166,12 @@ impl Store {
                 starts_at: asks_time.then(|| segment.promised.during.start()),
                 sent_at: row.sent_at,
                 answered: None,
+                evidence: None,
                 past: found.ops.past(effect.segment_no),
                 accounted: found.ops.accounted(effect.segment_no),
             },
+            effect,
             event_type_id: creates.then_some(segment.promised.event_type_id),
-            target,
             attendee,
             claimed_at: found.waiting.now,
         })))
@@ -207,7 +214,7 @@ impl Store {
             appointment_id: locked.appointment_id,
             worker: worker.to_owned(),
             mode: Mode::Resolve,
-            effect: Effect { segment_no: op.segment_no, kind: op.kind },
+            effect: Effect { segment_no: op.segment_no, kind: op.kind, target: op.target.clone() },
             op_id: op.op_id,
             asked: Asked {
                 kind: op.kind,
@@ -215,11 +222,11 @@ impl Store {
                 starts_at: op.starts_at,
                 sent_at: op.sent_at,
                 answered: op.answered,
+                evidence: op.evidence.clone(),
                 past: Past::Ambiguous,
                 accounted: found.ops.accounted(op.segment_no),
             },
             event_type_id: op.event_type_id,
-            target: op.target.clone(),
             attendee,
             claimed_at: found.waiting.now,
         })))
@@ -227,7 +234,7 @@ impl Store {
 }
 
 /// Busy writes only `run_at`, and makes the row ringable again; never floor, fence or attempt.
-async fn wait_until(
+pub(crate) async fn wait_until(
     conn: &mut PgConnection,
     job: JobRef,
     waiting: &Waiting,
@@ -255,7 +262,7 @@ async fn nothing_to_do(
     worker: &str,
 ) -> Result<Claim, StoreError> {
     let found = subject.locked.version;
-    if !subject.locked.compare(conn, (subject.job.job_id, waiting.fence + 1)).await? {
+    if subject.locked.compare(conn, (subject.job.job_id, waiting.fence + 1)).await? != Compared::Agree {
         return Err(StoreError::Broken { what: "a claim found agreement and then none" });
     }
     let state = if waiting.expected_version == Some(found) { State::Completed } else { State::Superseded };
@@ -284,8 +291,8 @@ async fn end(
 ) -> Result<Claim, StoreError> {
     let (job, locked) = (subject.job, &subject.locked);
     let (fence, started_at) = (waiting.fence + 1, Some(waiting.now));
-    record(conn, &Attempt { job, fence, seen_version: found, worker, outcome, started_at }).await?;
-    if !finish(conn, job, waiting.fence, state, locked, outcome).await? {
+    record(conn, &Attempt { job, fence, seen_version: Some(found), worker, outcome, started_at }).await?;
+    if !finish(conn, job, waiting.fence, state, Some(locked), outcome).await? {
         return Err(StoreError::Broken { what: "a job's fence moved under its subject's lock" });
     }
     let ring = wake(conn, locked).await?;

@@ -1,8 +1,8 @@
 //! What a claim answers, and what whoever was granted it holds.
 
 use crate::JobRef;
+use crate::event::Event;
 use chrono::{DateTime, Utc};
-use domain::answer::BookingUid;
 use domain::effect::Effect;
 use domain::id::{AppointmentId, CustomerId, OpId};
 use domain::job::{Kind, State};
@@ -57,8 +57,6 @@ pub struct Claimed {
     pub asked: Asked,
     /// Whose event type (create).
     pub event_type_id: Option<i64>,
-    /// Which booking (cancel, reschedule).
-    pub target: Option<BookingUid>,
     /// Whom it names.
     pub attendee: Attendee,
     /// The database's clock inside the claim.
@@ -70,6 +68,8 @@ pub struct Claimed {
 pub enum Claim {
     /// Ours.
     Granted(Box<Claimed>),
+    /// Ours, to read what a hint is about.
+    Event(Box<Event>),
     /// The claim itself ended the job: nothing was left to do, or it is too late.
     Ended {
         /// Completed, superseded or parked.

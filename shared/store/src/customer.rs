@@ -58,9 +58,9 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         let (state, outcome) = (State::Completed, "merged");
-        let (fence, seen_version, started_at) = (row.fence + 1, locked.version, Some(row.now));
+        let (fence, seen_version, started_at) = (row.fence + 1, Some(locked.version), Some(row.now));
         record(&mut tx, &Attempt { job, fence, seen_version, worker, outcome, started_at }).await?;
-        if !finish(&mut tx, job, row.fence, state, &locked, outcome).await? {
+        if !finish(&mut tx, job, row.fence, state, Some(&locked), outcome).await? {
             return Err(StoreError::Broken { what: "a job's fence moved under its subject's lock" });
         }
         tx.commit().await?;

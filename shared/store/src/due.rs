@@ -8,8 +8,8 @@ use domain::job::Kind;
 /// A job that may be claimed; only the claim knows.
 pub(crate) struct Due {
     pub(crate) job: JobRef,
-    pub(crate) kind: Kind,
-    pub(crate) appointment_id: AppointmentId,
+    /// Whose lock comes first; `None`: its kind's locks begin elsewhere, so it is claimed by itself.
+    pub(crate) appointment_id: Option<AppointmentId>,
 }
 
 impl Store {
@@ -18,7 +18,7 @@ impl Store {
     pub(crate) async fn due(&self, limit: i64) -> Result<Vec<Due>, StoreError> {
         let rows = sqlx::query!(
             r#"SELECT d.company_id AS "company_id!", d.job_id AS "job_id!", d.kind AS "kind!",
-                      d.appointment_id AS "appointment_id!" FROM (
+                      d.appointment_id FROM (
                  SELECT DISTINCT ON (c.company_id, c.subject) c.* FROM (
                    SELECT company_id, subject, job_id, kind, appointment_id FROM job
                    WHERE state IN ('available', 'retryable') AND run_at <= clock_timestamp() - interval '1 second'
@@ -35,7 +35,11 @@ impl Store {
         // A kind that only a newer release knows is that one's to claim.
         let due = rows.into_iter().filter_map(|r| {
             let job = JobRef { company_id: r.company_id, job_id: JobId(r.job_id) };
-            Some(Due { job, kind: Kind::parse(&r.kind)?, appointment_id: AppointmentId(r.appointment_id) })
+            let appointment_id = match Kind::parse(&r.kind)? {
+                Kind::Booking | Kind::Sync => r.appointment_id.map(AppointmentId),
+                Kind::Customer | Kind::CalcomEvent => None,
+            };
+            Some(Due { job, appointment_id })
         });
         Ok(due.collect())
     }

@@ -30,6 +30,20 @@ pub(crate) async fn enqueue(
     expected_version: i32,
     fresh: JobId,
 ) -> Result<(Enqueued, bool), StoreError> {
+    let subject = appointment_id.0.to_string();
+    enqueue_about(conn, company_id, kind, &subject, Some(appointment_id), Some(expected_version), fresh).await
+}
+
+/// As [`enqueue`], for a job whose subject is no appointment; `appointment_id` is whose lock covers it all the same.
+pub(crate) async fn enqueue_about(
+    conn: &mut PgConnection,
+    company_id: i32,
+    kind: Kind,
+    subject: &str,
+    appointment_id: Option<AppointmentId>,
+    expected_version: Option<i32>,
+    fresh: JobId,
+) -> Result<(Enqueued, bool), StoreError> {
     // DO NOTHING would lose a wake to a claim that is being committed; the floor is never lowered.
     let row = sqlx::query!(
         r#"INSERT INTO job (company_id, job_id, kind, subject, appointment_id, expected_version, rung_at, created_at)
@@ -43,8 +57,8 @@ pub(crate) async fn enqueue(
         company_id,
         fresh.0,
         kind.as_str(),
-        appointment_id.0.to_string(),
-        appointment_id.0,
+        subject,
+        appointment_id.map(|id| id.0),
         expected_version
     )
     .fetch_one(conn)

@@ -16,7 +16,8 @@ use sqlx::PgConnection;
 pub(crate) struct Attempt<'a> {
     pub(crate) job: JobRef,
     pub(crate) fence: i64,
-    pub(crate) seen_version: i32,
+    /// `None`: it is about no appointment.
+    pub(crate) seen_version: Option<i32>,
     pub(crate) worker: &'a str,
     pub(crate) outcome: &'a str,
     /// `None` = when the job was taken; an attempt that ends in its claim took nothing.
@@ -48,7 +49,7 @@ pub(crate) async fn finish(
     job: JobRef,
     fence: i64,
     state: State,
-    found: &Locked,
+    found: Option<&Locked>,
     outcome: &str,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
@@ -59,8 +60,8 @@ pub(crate) async fn finish(
         job.job_id.0,
         fence,
         state.as_str(),
-        found.version,
-        found.status.as_str(),
+        found.map(|locked| locked.version),
+        found.map(|locked| locked.status.as_str()),
         outcome
     )
     .execute(conn)
@@ -150,7 +151,7 @@ impl Store {
     /// Postgres is away, or an invariant is broken.
     pub async fn rescue(&self, limit: i64) -> Result<Vec<JobRef>, StoreError> {
         let dead = sqlx::query!(
-            r#"SELECT company_id, job_id, appointment_id AS "appointment_id!", fence, worker FROM job
+            r#"SELECT company_id, job_id, appointment_id, fence, worker FROM job
                WHERE state = 'running' AND lease_until < clock_timestamp() LIMIT $1"#,
             limit
         )
@@ -159,7 +160,7 @@ impl Store {
         let mut ring = Vec::new();
         for row in dead {
             let job = JobRef { company_id: row.company_id, job_id: JobId(row.job_id) };
-            let appointment_id = AppointmentId(row.appointment_id);
+            let appointment_id = row.appointment_id.map(AppointmentId);
             let worker = row.worker.unwrap_or_default();
             ring.extend(self.retrying("rescue", || self.rescue_one(job, appointment_id, row.fence, &worker)).await?);
         }
@@ -169,45 +170,52 @@ impl Store {
     async fn rescue_one(
         &self,
         job: JobRef,
-        appointment_id: AppointmentId,
+        appointment_id: Option<AppointmentId>,
         fence: i64,
         worker: &str,
     ) -> Result<Vec<JobRef>, StoreError> {
         let mut tx = self.pool.begin().await?;
-        let Some(locked) = Locked::unless_locked(&mut tx, job.company_id, appointment_id).await? else {
-            return Ok(vec![]);
+        // Of a booking that is nobody's appointment only the job itself is to be locked, and what follows locks it.
+        let locked = match appointment_id {
+            Some(appointment_id) => match Locked::unless_locked(&mut tx, job.company_id, appointment_id).await? {
+                Some(locked) => Some(locked),
+                None => return Ok(vec![]),
+            },
+            None => None,
         };
         let now = database_now(&mut tx).await?;
         let back = Back { alive: false, crashed: true, retried: false, not_before: now, park: false };
         let Some(state) = back_to_waiting(self, &mut tx, job, fence, &back, "crashed").await? else {
             return Ok(vec![]);
         };
-        let attempt =
-            Attempt { job, fence, seen_version: locked.version, worker, outcome: "crashed", started_at: None };
-        record(&mut tx, &attempt).await?;
-        if state == State::Parked {
-            let segments = locked.segments(&mut tx).await?;
-            locked.learn(&mut tx, &segments, None, Learnt::Stuck).await?;
-            locked.call_back(&mut tx, "workers_crashed").await?;
+        let seen_version = locked.as_ref().map(|locked| locked.version);
+        record(&mut tx, &Attempt { job, fence, seen_version, worker, outcome: "crashed", started_at: None }).await?;
+        let mut ring = Vec::new();
+        if let Some(locked) = locked {
+            if state == State::Parked {
+                let segments = locked.segments(&mut tx).await?;
+                locked.learn(&mut tx, &segments, None, Learnt::Stuck).await?;
+                locked.call_back(&mut tx, "workers_crashed").await?;
+            }
+            ring = wake(&mut tx, &locked).await?;
+            release(&mut tx, locked.company_id, locked.appointment_id).await?;
         }
-        let ring = wake(&mut tx, &locked).await?;
-        release(&mut tx, job.company_id, appointment_id).await?;
         tx.commit().await?;
         metrics::counter!("askpro_jobs_rescued_total").increment(1);
         Ok(ring)
     }
 
-    /// Prolongs the lease of a claimed job. False: it is lost, and no further effect is allowed.
+    /// Prolongs the lease of a claimed job, by its fence. False: it is lost, and no further effect is allowed.
     ///
     /// # Errors
     /// Postgres is away: counts as lost at the lease's end.
-    pub async fn renew(&self, claimed: &crate::Claimed) -> Result<bool, StoreError> {
+    pub async fn renew(&self, job: JobRef, fence: i64) -> Result<bool, StoreError> {
         let lease: sqlx::postgres::types::PgInterval = interval(span(self.settings.lease))?;
         let renewed = sqlx::query!(
             "UPDATE job SET lease_until = clock_timestamp() + $4 WHERE company_id = $1 AND job_id = $2 AND fence = $3",
-            claimed.job.company_id,
-            claimed.job.job_id.0,
-            claimed.fence,
+            job.company_id,
+            job.job_id.0,
+            fence,
             lease
         )
         .execute(&self.pool)

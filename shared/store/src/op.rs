@@ -5,10 +5,10 @@
 
 use crate::claimed::Claimed;
 use crate::error::StoreError;
+use crate::promise::Locked;
 use chrono::{DateTime, Utc};
 use domain::answer::BookingUid;
 use domain::id::SlotId;
-use domain::slot::TimeRange;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -110,38 +110,68 @@ pub(crate) async fn keep_open(
 /// Which booking of a segment is live at Cal.com, and on which slot it stands; `None` = none is.
 pub(crate) async fn record_booking(
     conn: &mut PgConnection,
-    claimed: &Claimed,
-    booking: Option<(&BookingUid, Option<Uuid>)>,
+    locked: &Locked,
+    segment_no: i16,
+    booking: Option<(&BookingUid, SlotId)>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE segment SET calcom_uid = $4, calcom_slot_id = $5
          WHERE company_id = $1 AND appointment_id = $2 AND segment_no = $3",
-        claimed.job.company_id,
-        claimed.appointment_id.0,
-        claimed.effect.segment_no,
+        locked.company_id,
+        locked.appointment_id.0,
+        segment_no,
         booking.map(|(uid, _)| uid.expose()),
-        booking.and_then(|(_, slot)| slot)
+        booking.map(|(_, slot)| slot.0)
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// The slot on which a segment's booking stands at Cal.com.
-pub(crate) async fn live_slot(
+/// A booking is not live any more: whether it was the recorded one or a spare, it is that no longer.
+pub(crate) async fn forget_booking(
     conn: &mut PgConnection,
-    claimed: &Claimed,
-) -> Result<Option<(SlotId, TimeRange)>, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT p.slot_id, lower(p.during) AS "starts_at!", upper(p.during) AS "ends_at!"
-           FROM segment g JOIN slot p ON p.company_id = g.company_id AND p.appointment_id = g.appointment_id
-                                      AND p.slot_id = g.calcom_slot_id
-           WHERE g.company_id = $1 AND g.appointment_id = $2 AND g.segment_no = $3"#,
-        claimed.job.company_id,
-        claimed.appointment_id.0,
-        claimed.effect.segment_no
+    locked: &Locked,
+    uid: &BookingUid,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "WITH spare AS (
+           UPDATE spare_booking SET gone_at = clock_timestamp()
+           WHERE company_id = $1 AND appointment_id = $2 AND calcom_uid = $3)
+         UPDATE segment SET calcom_uid = NULL, calcom_slot_id = NULL
+         WHERE company_id = $1 AND appointment_id = $2 AND calcom_uid = $3",
+        locked.company_id,
+        locked.appointment_id.0,
+        uid.expose()
     )
-    .fetch_optional(conn)
+    .execute(conn)
     .await?;
-    Ok(row.and_then(|r| Some((SlotId(r.slot_id), TimeRange::new(r.starts_at, r.ends_at)?))))
+    Ok(())
+}
+
+/// Bookings that live, bear the segment's marker and are owned by no promise. How many of them are news.
+pub(crate) async fn record_spares(
+    conn: &mut PgConnection,
+    locked: &Locked,
+    segment_no: i16,
+    uids: &[BookingUid],
+) -> Result<u64, StoreError> {
+    if uids.is_empty() {
+        return Ok(0);
+    }
+    let uids: Vec<String> = uids.iter().map(|uid| uid.expose().to_owned()).collect();
+    let new = sqlx::query!(
+        "INSERT INTO spare_booking (company_id, appointment_id, segment_no, calcom_uid)
+         SELECT $1, $2, $3, uid FROM unnest($4::text[]) AS u (uid)
+         ON CONFLICT ON CONSTRAINT one_spare_per_booking DO UPDATE SET gone_at = NULL
+           WHERE spare_booking.gone_at IS NOT NULL",
+        locked.company_id,
+        locked.appointment_id.0,
+        segment_no,
+        &uids
+    )
+    .execute(conn)
+    .await?;
+    metrics::counter!("askpro_spare_bookings_total").increment(new.rows_affected());
+    Ok(new.rows_affected())
 }

@@ -23,6 +23,17 @@ pub(crate) struct Locked {
     pub(crate) starts_at: DateTime<Utc>,
 }
 
+/// Promise and Cal.com.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Compared {
+    /// Nothing is left to do.
+    Agree,
+    /// Something is.
+    Differ,
+    /// A person decides.
+    Held,
+}
+
 /// Who changes a promise, for its history.
 pub(crate) struct Cause<'a> {
     pub(crate) who: &'a str,
@@ -81,11 +92,21 @@ impl Locked {
     pub(crate) async fn segments(&self, conn: &mut PgConnection) -> Result<Vec<Segment>, StoreError> {
         let rows = sqlx::query!(
             r#"SELECT g.segment_no, g.lineage, g.event_type_id, g.slot_id, g.calcom_uid, g.calcom_slot_id, g.sync,
-                      lower(p.during) AS "starts_at!", upper(p.during) AS "ends_at!"
+                      lower(p.during) AS "starts_at!", upper(p.during) AS "ends_at!",
+                      lower(l.during) AS live_starts_at, upper(l.during) AS live_ends_at,
+                      (SELECT s.calcom_user_id FROM staff s WHERE s.company_id = g.company_id
+                         AND s.staff_id = g.staff_id) AS "host_id!",
+                      ARRAY(SELECT b.calcom_uid FROM spare_booking b WHERE b.company_id = g.company_id
+                              AND b.appointment_id = g.appointment_id AND b.segment_no = g.segment_no
+                              AND b.gone_at IS NULL ORDER BY b.found_at) AS "spares!",
+                      COALESCE(g.held_version = $3, false) AS "held!"
                FROM segment g JOIN slot p USING (company_id, appointment_id, slot_id)
+                    LEFT JOIN slot l ON l.company_id = g.company_id AND l.appointment_id = g.appointment_id
+                                    AND l.slot_id = g.calcom_slot_id
                WHERE g.company_id = $1 AND g.appointment_id = $2 ORDER BY g.segment_no"#,
             self.company_id,
-            self.appointment_id.0
+            self.appointment_id.0,
+            self.version
         )
         .fetch_all(conn)
         .await?;
@@ -94,13 +115,26 @@ impl Locked {
                 let during = TimeRange::new(r.starts_at, r.ends_at);
                 let during = during.ok_or(StoreError::Broken { what: "a slot is empty" })?;
                 let sync = Sync::parse(&r.sync).ok_or(StoreError::Broken { what: "a segment has an unknown sync" })?;
-                let live = match (r.calcom_uid, r.calcom_slot_id) {
-                    (Some(uid), Some(slot)) => Some(Live { uid: BookingUid::from(uid), slot: SlotId(slot) }),
-                    (None, None) => None,
-                    (_, _) => return Err(StoreError::Broken { what: "a segment has half a booking" }),
+                let stands = r.live_starts_at.zip(r.live_ends_at).and_then(|(from, to)| TimeRange::new(from, to));
+                let live = match (r.calcom_uid, r.calcom_slot_id, stands) {
+                    (Some(uid), Some(slot), Some(during)) => {
+                        Some(Live { uid: BookingUid::from(uid), slot: SlotId(slot), during })
+                    }
+                    (None, None, None) => None,
+                    (_, _, _) => return Err(StoreError::Broken { what: "a segment has half a booking" }),
                 };
-                let promised = Promised { slot: SlotId(r.slot_id), during, event_type_id: r.event_type_id };
-                Ok(Segment { no: r.segment_no, lineage: Lineage(r.lineage), promised, live, sync })
+                let slot = SlotId(r.slot_id);
+                let promised = Promised { slot, during, event_type_id: r.event_type_id, host_id: r.host_id };
+                let spares = r.spares.into_iter().map(BookingUid::from).collect();
+                Ok(Segment {
+                    no: r.segment_no,
+                    lineage: Lineage(r.lineage),
+                    promised,
+                    live,
+                    spares,
+                    sync,
+                    held: r.held,
+                })
             })
             .collect()
     }
@@ -210,13 +244,15 @@ impl Locked {
         Ok(())
     }
 
-    /// With no op unresolved: writes whether Cal.com agrees, and confirms a request that it does. True = nothing is
-    /// left to do.
-    pub(crate) async fn compare(&mut self, conn: &mut PgConnection, job: (JobId, i64)) -> Result<bool, StoreError> {
+    /// With no op unresolved: writes whether Cal.com agrees, and confirms a request that it does.
+    pub(crate) async fn compare(&mut self, conn: &mut PgConnection, job: (JobId, i64)) -> Result<Compared, StoreError> {
         let segments = self.segments(conn).await?;
         if next_effect(self.status, &segments).is_some() {
             self.learn(conn, &segments, None, Learnt::Differs).await?;
-            return Ok(false);
+            return Ok(Compared::Differ);
+        }
+        if segments.iter().any(|segment| segment.held) {
+            return Ok(Compared::Held);
         }
         if confirms(self.status, &segments) {
             let cause = Cause { who: "calcom", why: None, job: Some(job) };
@@ -224,7 +260,28 @@ impl Locked {
         }
         let settled: Vec<Segment> = segments.into_iter().filter(|g| g.sync != Sync::AwaitingConfirmation).collect();
         self.learn(conn, &settled, None, Learnt::Agrees).await?;
-        Ok(true)
+        Ok(Compared::Agree)
+    }
+
+    /// A person must decide: for this version of the promise nothing is done with the segment's booking any more.
+    pub(crate) async fn hold(
+        &self,
+        conn: &mut PgConnection,
+        segment: &Segment,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        sqlx::query!(
+            "UPDATE segment SET held_version = $4, sync = $5
+             WHERE company_id = $1 AND appointment_id = $2 AND segment_no = $3",
+            self.company_id,
+            self.appointment_id.0,
+            segment.no,
+            self.version,
+            segment.sync.after(Learnt::Stuck).as_str()
+        )
+        .execute(&mut *conn)
+        .await?;
+        self.call_back(conn, reason).await
     }
 
     /// A person must ring the customer, or look.

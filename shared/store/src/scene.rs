@@ -41,8 +41,8 @@ struct SubjectRow {
 }
 
 impl Subject {
-    /// Waits for the appointment of a job. `None`: there is no such job, or it is a `customer` job, whose locks begin
-    /// with the customer's.
+    /// Waits for the appointment of a job that acts. `None`: there is no such job, or it is one whose locks begin
+    /// elsewhere.
     pub(crate) async fn of(conn: &mut PgConnection, job: JobRef) -> Result<Option<Self>, StoreError> {
         let row = sqlx::query_as!(
             SubjectRow,
@@ -50,11 +50,10 @@ impl Subject {
                       given_email, given_phone, time_zone, language, customer_id,
                       pg_current_xact_id()::text AS "xid!"
                FROM appointment WHERE company_id = $1 AND appointment_id =
-                 (SELECT appointment_id FROM job WHERE company_id = $1 AND job_id = $2 AND kind <> $3)
+                 (SELECT appointment_id FROM job WHERE company_id = $1 AND job_id = $2 AND kind IN ('booking', 'sync'))
                FOR NO KEY UPDATE"#,
             job.company_id,
-            job.job_id.0,
-            Kind::Customer.as_str()
+            job.job_id.0
         )
         .fetch_optional(conn)
         .await?;
@@ -65,7 +64,7 @@ impl Subject {
     pub(crate) async fn free(conn: &mut PgConnection, due: &[Due]) -> Result<Vec<Self>, StoreError> {
         let companies: Vec<i32> = due.iter().map(|d| d.job.company_id).collect();
         let jobs: Vec<Uuid> = due.iter().map(|d| d.job.job_id.0).collect();
-        let appointments: Vec<Uuid> = due.iter().map(|d| d.appointment_id.0).collect();
+        let appointments: Vec<Option<Uuid>> = due.iter().map(|d| d.appointment_id.map(|id| id.0)).collect();
         let rows = sqlx::query_as!(
             SubjectRow,
             r#"SELECT d.job_id AS "job_id!", a.company_id, a.appointment_id, a.status, a.version, a.starts_at,
@@ -76,7 +75,7 @@ impl Subject {
                ORDER BY a.company_id, a.appointment_id FOR NO KEY UPDATE OF a SKIP LOCKED"#,
             &companies,
             &jobs,
-            &appointments
+            &appointments as &[Option<Uuid>]
         )
         .fetch_all(conn)
         .await?;
@@ -134,7 +133,7 @@ pub(crate) struct Waiting {
     pub(crate) now: DateTime<Utc>,
 }
 
-async fn waiting(conn: &mut PgConnection, job: JobRef) -> Result<Option<Waiting>, StoreError> {
+pub(crate) async fn waiting(conn: &mut PgConnection, job: JobRef) -> Result<Option<Waiting>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT j.kind, j.state, j.fence, j.expected_version, j.run_at <= clock_timestamp() AS "due!",
                   clock_timestamp() AS "now!",
@@ -178,20 +177,25 @@ pub(crate) struct FoundOp {
     pub(crate) event_type_id: Option<i64>,
     pub(crate) target: Option<BookingUid>,
     pub(crate) answered: Option<u16>,
+    pub(crate) evidence: Option<BookingUid>,
     pub(crate) open: OpenOp,
 }
 
 struct EndedOp {
     segment_no: i16,
     looked_for: bool,
-    uid: Option<String>,
+    applied: bool,
+    sent_at: DateTime<Utc>,
+    uid: Option<BookingUid>,
+    target: Option<BookingUid>,
 }
 
 impl Ops {
-    async fn of(conn: &mut PgConnection, locked: &Locked) -> Result<Self, StoreError> {
+    pub(crate) async fn of(conn: &mut PgConnection, locked: &Locked) -> Result<Self, StoreError> {
         let rows = sqlx::query!(
             r#"SELECT o.op_id, o.kind, o.segment_no, o.sent_at, o.starts_at, o.event_type_id, o.target_uid,
                       o.answered_status, o.next_look_at, o.looks, o.uid, o.resolved_at IS NULL AS "is_open!",
+                      o.state = 'applied' AS "applied!",
                       COALESCE((SELECT h.fence = o.fence FROM job h
                                 WHERE h.company_id = o.company_id AND h.job_id = o.job_id), false) AS "owned!"
                FROM calcom_op o WHERE o.company_id = $1 AND o.appointment_id = $2"#,
@@ -203,7 +207,14 @@ impl Ops {
         let mut ops = Self { open: None, ended: Vec::new() };
         for r in rows {
             if !r.is_open {
-                ops.ended.push(EndedOp { segment_no: r.segment_no, looked_for: r.looks > 0, uid: r.uid });
+                ops.ended.push(EndedOp {
+                    segment_no: r.segment_no,
+                    looked_for: r.looks > 0,
+                    applied: r.applied,
+                    sent_at: r.sent_at,
+                    uid: r.uid.map(BookingUid::from),
+                    target: r.target_uid.map(BookingUid::from),
+                });
                 continue;
             }
             ops.open = Some(FoundOp {
@@ -215,6 +226,7 @@ impl Ops {
                 event_type_id: r.event_type_id,
                 target: r.target_uid.map(BookingUid::from),
                 answered: r.answered_status.and_then(|s| u16::try_from(s).ok()),
+                evidence: r.uid.map(BookingUid::from),
                 open: OpenOp { owned: r.owned, next_look_at: r.next_look_at },
             });
         }
@@ -227,9 +239,19 @@ impl Ops {
         if unclear { Past::Ambiguous } else { Past::Clean }
     }
 
-    /// The bookings that the earlier ops of this segment account for.
+    /// The bookings that the earlier ops of this segment have made or aimed at.
     pub(crate) fn accounted(&self, segment_no: i16) -> Vec<BookingUid> {
         let of_it = self.ended.iter().filter(|op| op.segment_no == segment_no);
-        of_it.filter_map(|op| op.uid.clone().map(BookingUid::from)).collect()
+        of_it.flat_map(|op| [&op.uid, &op.target]).flatten().cloned().collect()
+    }
+
+    /// The bookings that ops have called off or moved.
+    pub(crate) fn ended_bookings(&self) -> Vec<BookingUid> {
+        self.ended.iter().filter(|op| op.applied).filter_map(|op| op.target.clone()).collect()
+    }
+
+    /// When the last request of the appointment may have gone out; `None` = none ever has.
+    pub(crate) fn last_sent_at(&self) -> Option<DateTime<Utc>> {
+        self.ended.iter().map(|op| op.sent_at).max()
     }
 }

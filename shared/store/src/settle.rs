@@ -6,16 +6,19 @@
 use crate::claimed::Claimed;
 use crate::error::StoreError;
 use crate::ledger::{Attempt, Back, back_to_waiting, finish, record, wake};
-use crate::op::{Running, SentOp, end_op, keep_open, live_slot, record_booking};
-use crate::promise::{Cause, Locked, span};
+use crate::op::{Running, SentOp, end_op, forget_booking, keep_open, record_booking, record_spares};
+use crate::overtaken::{Follows, lock_staff_of, overtaken};
+use crate::promise::{Cause, Compared, Locked, span};
 use crate::release::release;
 use crate::{JobRef, Store};
 use chrono::{DateTime, Utc};
 use domain::answer::{Booking, BookingStatus};
 use domain::appointment::{Change, Learnt, Status};
-use domain::effect::EffectKind;
+use domain::effect::{EffectKind, Segment};
+use domain::id::SlotId;
 use domain::job::State;
-use domain::outcome::{NotGranted, Outcome};
+use domain::observe::is_anothers;
+use domain::outcome::{Elsewhere, NotGranted, Outcome};
 use domain::retry::{back_off, next_look};
 use sqlx::PgConnection;
 use std::time::Duration;
@@ -42,6 +45,8 @@ enum Then {
     Wait(DateTime<Utc>),
     /// A person must look.
     Park(&'static str),
+    /// A person must decide; that is written already.
+    Hold(&'static str),
 }
 
 impl Store {
@@ -60,6 +65,9 @@ impl Store {
     async fn settle_once(&self, claimed: &Claimed, outcome: &Outcome, chance: f64) -> Result<Settled, StoreError> {
         let company_id = claimed.job.company_id;
         let mut tx = self.pool.begin().await?;
+        if let Outcome::Overtaken { by: Elsewhere::Moved(_), .. } = outcome {
+            lock_staff_of(&mut tx, company_id, claimed.appointment_id).await?;
+        }
         let Some(mut locked) = Locked::wait_for(&mut tx, company_id, claimed.appointment_id).await? else {
             return Err(StoreError::Broken { what: "a job has no appointment" });
         };
@@ -72,27 +80,33 @@ impl Store {
             then = Then::Park("not_confirmed_before_its_start");
         }
         let word = word(outcome);
-        let agrees = match then {
-            Then::Compare => locked.compare(&mut tx, (claimed.job.job_id, claimed.fence)).await?,
-            Then::Wait(_) | Then::Park(_) => false,
+        let compared = match then {
+            Then::Compare => Some(locked.compare(&mut tx, (claimed.job.job_id, claimed.fence)).await?),
+            Then::Wait(_) | Then::Park(_) | Then::Hold(_) => None,
         };
         let (job, fence, worker) = (claimed.job, claimed.fence, &claimed.worker);
-        let attempt = Attempt { job, fence, seen_version: found, worker, outcome: word, started_at: None };
+        let attempt = Attempt { job, fence, seen_version: Some(found), worker, outcome: word, started_at: None };
         record(&mut tx, &attempt).await?;
-        let state = match then {
-            Then::Compare if agrees => {
+        let state = match (then, compared) {
+            (Then::Compare, Some(Compared::Agree)) => {
                 let asked_now = running.expected_version == Some(found) && !running.has_heir;
                 let state = if asked_now { State::Completed } else { State::Superseded };
-                finish(&mut tx, claimed.job, claimed.fence, state, &locked, word).await?.then_some(state)
+                finish(&mut tx, claimed.job, claimed.fence, state, Some(&locked), word).await?.then_some(state)
             }
-            Then::Compare => self.give_back(&mut tx, claimed, running.now, false, word).await?,
-            Then::Wait(until) => self.give_back(&mut tx, claimed, until, false, word).await?,
-            Then::Park(reason) => {
+            (Then::Compare, Some(Compared::Held)) => {
+                self.give_back(&mut tx, claimed, running.now, true, "needs_review").await?
+            }
+            (Then::Compare, Some(Compared::Differ) | None) => {
+                self.give_back(&mut tx, claimed, running.now, false, word).await?
+            }
+            (Then::Wait(until), _) => self.give_back(&mut tx, claimed, until, false, word).await?,
+            (Then::Park(reason), _) => {
                 let segments = locked.segments(&mut tx).await?;
                 locked.learn(&mut tx, &segments, Some(claimed.effect.segment_no), Learnt::Stuck).await?;
                 locked.call_back(&mut tx, reason).await?;
                 self.give_back(&mut tx, claimed, running.now, true, reason).await?
             }
+            (Then::Hold(reason), _) => self.give_back(&mut tx, claimed, running.now, true, reason).await?,
         };
         let state = state.ok_or(StoreError::Broken { what: "a job's fence moved under its subject's lock" })?;
         let ring = if is_open(outcome) { vec![] } else { wake(&mut tx, &locked).await? };
@@ -122,7 +136,7 @@ impl Store {
             let state = State::parse(&ended.state).ok_or(StoreError::Broken { what: "a job has an unknown state" })?;
             return Ok(Settled::Done { state, ring: vec![] });
         }
-        if let Outcome::Applied(booking) = outcome {
+        if let Outcome::Applied { booking, .. } = outcome {
             sqlx::query!(
                 "UPDATE calcom_op SET uid = $4 WHERE company_id = $1 AND appointment_id = $2 AND op_id = $3
                    AND state IN ('sent', 'unknown') AND uid IS NULL",
@@ -164,15 +178,25 @@ impl Store {
         let (now, op) = (running.now, &running.op);
         let quarantine = span(self.settings.quarantine);
         match outcome {
-            Outcome::Applied(booking) => {
+            Outcome::Applied { booking, spares } => {
                 end_op(conn, claimed, "applied", Some(&booking.uid), None).await?;
-                record_booking(conn, claimed, Some((&booking.uid, op.slot_id))).await?;
-                applied(conn, locked, claimed, op, booking).await
+                let slot = op.slot_id.map(SlotId).ok_or(StoreError::Broken { what: "an op has no slot" })?;
+                record_booking(conn, locked, claimed.effect.segment_no, Some((&booking.uid, slot))).await?;
+                record_spares(conn, locked, claimed.effect.segment_no, spares).await?;
+                let segment = segment(conn, locked, claimed).await?;
+                applied(conn, locked, &segment, op, booking).await
             }
             Outcome::Gone => {
                 end_op(conn, claimed, "applied", None, None).await?;
-                record_booking(conn, claimed, None).await?;
+                let target = claimed.effect.target.as_ref();
+                forget_booking(conn, locked, target.ok_or(StoreError::Broken { what: "a cancel has no target" })?)
+                    .await?;
                 Ok(Then::Compare)
+            }
+            Outcome::Overtaken { made, by } => {
+                let state = if made.is_some() { "applied" } else { "refused" };
+                end_op(conn, claimed, state, made.as_ref(), claimed.asked.answered).await?;
+                went_elsewhere(conn, locked, claimed, op, by).await
             }
             Outcome::Refused(no) => {
                 end_op(conn, claimed, "refused", None, claimed.asked.answered).await?;
@@ -248,7 +272,8 @@ fn is_open(outcome: &Outcome) -> bool {
 
 fn word(outcome: &Outcome) -> &'static str {
     match outcome {
-        Outcome::Applied(_) | Outcome::Gone => "applied",
+        Outcome::Applied { .. } | Outcome::Gone => "applied",
+        Outcome::Overtaken { .. } => "overtaken",
         Outcome::Refused(_) => "refused",
         Outcome::Snoozed { .. } => "snoozed",
         Outcome::Never => "never_happened",
@@ -262,23 +287,57 @@ fn word(outcome: &Outcome) -> &'static str {
 async fn applied(
     conn: &mut PgConnection,
     locked: &Locked,
-    claimed: &Claimed,
+    segment: &Segment,
     op: &SentOp,
     booking: &Booking,
 ) -> Result<Then, StoreError> {
     if op.starts_at.is_some_and(|asked| asked != booking.start) {
         return Ok(Then::Park("booked_at_another_time"));
     }
+    if is_anothers(booking, segment) {
+        return Ok(Then::Park("host_changed"));
+    }
     match booking.status {
         BookingStatus::Accepted => Ok(Then::Compare),
         BookingStatus::Pending => {
-            let segments = locked.segments(conn).await?;
-            locked.learn(conn, &segments, Some(claimed.effect.segment_no), Learnt::Awaits).await?;
+            locked.learn(conn, std::slice::from_ref(segment), None, Learnt::Awaits).await?;
             Ok(Then::Compare)
         }
         BookingStatus::Cancelled | BookingStatus::Rejected => Ok(Then::Park("cancelled_elsewhere")),
         BookingStatus::Unknown => Ok(Then::Park("unknown_booking_status")),
     }
+}
+
+/// Somebody else has changed the booking that the op aimed at, or the one that it made.
+async fn went_elsewhere(
+    conn: &mut PgConnection,
+    locked: &mut Locked,
+    claimed: &Claimed,
+    op: &SentOp,
+    by: &Elsewhere,
+) -> Result<Then, StoreError> {
+    let segment = segment(conn, locked, claimed).await?;
+    let target = claimed.effect.target.as_ref();
+    if let Some(spare) = target.filter(|uid| segment.spares.contains(uid)) {
+        forget_booking(conn, locked, spare).await?;
+        if let Elsewhere::Moved(booking) = by {
+            record_spares(conn, locked, segment.no, std::slice::from_ref(&booking.uid)).await?;
+        }
+        return Ok(Then::Compare);
+    }
+    let job = (claimed.job.job_id, claimed.fence);
+    let current = op.appointment_version == locked.version;
+    Ok(match overtaken(conn, locked, &segment, by, current, job).await? {
+        Follows::Compare => Then::Compare,
+        Follows::Held(reason) => Then::Hold(reason),
+    })
+}
+
+/// The op's segment, as it is now.
+async fn segment(conn: &mut PgConnection, locked: &Locked, claimed: &Claimed) -> Result<Segment, StoreError> {
+    let segments = locked.segments(conn).await?;
+    let segment = segments.into_iter().find(|segment| segment.no == claimed.effect.segment_no);
+    segment.ok_or(StoreError::Broken { what: "an op has no segment" })
 }
 
 /// Cal.com said no, for certain. It changes the promise only if the op's version is still current.
@@ -301,7 +360,10 @@ async fn refused(
         }
         // The old time stands, and somebody must tell the customer.
         (EffectKind::Reschedule, Status::Requested | Status::Scheduled) => {
-            let Some(stands) = live_slot(conn, claimed).await? else { return Ok(Then::Park("refused_by_calcom")) };
+            let live = segment(conn, locked, claimed).await?.live;
+            let Some(stands) = live.map(|live| (live.slot, live.during)) else {
+                return Ok(Then::Park("refused_by_calcom"));
+            };
             let cause = Cause { who: "calcom", why: Some(no.why()), job: Some((claimed.job.job_id, claimed.fence)) };
             locked.move_to(conn, stands, "moved_back", cause).await?;
             locked.call_back(conn, "reschedule_refused_by_calcom").await?;

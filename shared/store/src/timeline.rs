@@ -232,7 +232,7 @@ fn came_of(outcome: &str) -> String {
 async fn releases(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -> Result<Vec<Told>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT lower(during) AS "starts_at!", ended_at AS "ended_at!" FROM slot
-           WHERE company_id = $1 AND appointment_id = $2 AND state = 'released' AND ended_at IS NOT NULL"#,
+           WHERE company_id = $1 AND appointment_id = $2 AND state = 'released' AND ended_at > created_at"#,
         company_id,
         id.0
     )

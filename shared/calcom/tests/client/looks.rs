@@ -10,7 +10,7 @@ use crate::peer::{Peer, Reply, reply};
 use crate::{COMPANY, LINEAGE, NEW_UID, UID, at, booking, booking_with, client, key, markers, success, uid};
 
 const QUERY: fn() -> ListQuery =
-    || ListQuery { event_type_id: 123, from: at("2050-09-05T08:59:00Z"), to: at("2050-09-05T09:31:00Z") };
+    || ListQuery::Window { event_type_id: 123, from: at("2050-09-05T08:59:00Z"), to: at("2050-09-05T09:31:00Z") };
 
 async fn get(answer: Reply) -> Result<Option<Booking>, LookFailure> {
     let peer = Peer::answering([answer]).await;

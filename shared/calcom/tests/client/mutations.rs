@@ -62,6 +62,7 @@ fn expected() -> Booking {
         event_type_id: 123,
         host_id: Some(42),
         created_at: at("2050-09-01T08:15:30.123Z"),
+        updated_at: None,
         marker: Some(LINEAGE),
         rescheduled_to: None,
         rescheduled_from: None,

@@ -42,7 +42,8 @@ async fn nothing_is_sent_without_a_connection() {
     let refused = client(format!("http://{address}/v2"));
     assert_eq!(create(&refused).await, Answer::NotSent);
     assert_eq!(refused.get(&key(), &uid(), &markers(), COMPANY).await, Err(LookFailure::NotSent));
-    let query = ListQuery { event_type_id: 1, from: at("2050-09-05T08:59:00Z"), to: at("2050-09-05T09:31:00Z") };
+    let query =
+        ListQuery::Window { event_type_id: 1, from: at("2050-09-05T08:59:00Z"), to: at("2050-09-05T09:31:00Z") };
     assert_eq!(refused.list(&key(), &query, &markers(), COMPANY).await, Err(LookFailure::NotSent));
 }
 

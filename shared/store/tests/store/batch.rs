@@ -29,7 +29,7 @@ async fn claim(world: &World, limit: i64) -> (Vec<Claimed>, Vec<JobRef>) {
 fn granted(claim: Claim) -> Option<Claimed> {
     match claim {
         Claim::Granted(claimed) => Some(*claimed),
-        Claim::Ended { .. } | Claim::Busy { .. } | Claim::Gone => None,
+        Claim::Event(_) | Claim::Ended { .. } | Claim::Busy { .. } | Claim::Gone => None,
     }
 }
 

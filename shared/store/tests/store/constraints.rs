@@ -20,14 +20,18 @@ const ROWS: [&str; 9] = [
     "INSERT INTO operator_action (company_id, action_id, who, what, subject) VALUES (1, gen_random_uuid(), 'o', 'x', 'y')",
 ];
 
-const MORE_ROWS: [&str; 3] = [
+const MORE_ROWS: [&str; 5] = [
+    "INSERT INTO spare_booking (company_id, appointment_id, calcom_uid, segment_no) VALUES (1, gen_random_uuid(), 'u', 1)",
+    "INSERT INTO calcom_cursor (company_id) VALUES (1)",
     "INSERT INTO callback_request (company_id, callback_id, reason) VALUES (1, gen_random_uuid(), 'x')",
     "INSERT INTO request_key (company_id, key, body_hash, appointment_id) VALUES (1, 'k', sha256('x'), gen_random_uuid())",
     "INSERT INTO customer (company_id, customer_id, anonymous_call_id, language) VALUES (1, gen_random_uuid(), 'c', 'de')",
 ];
 
 /// A statement that would make the sentence untrue.
-const UNTRUE: [(&str, &str); 57] = [
+const UNTRUE: [(&str, &str); 59] = [
+    ("external_changes_is_known", "UPDATE company SET external_changes = 'ignore'"),
+    ("inbox_hint_names_a_booking", "UPDATE webhook_inbox SET subject = 'x'"),
     (
         "one_company_per_slug",
         "INSERT INTO company (slug, name, time_zone, language) VALUES ('salon', 'x', 'UTC', 'de')",

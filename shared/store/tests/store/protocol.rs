@@ -53,12 +53,12 @@ async fn a_booking_is_confirmed_and_its_customer_learnt() {
     assert_eq!((claimed.mode, claimed.effect.kind), (Mode::Act, EffectKind::Create));
     assert_eq!(status(&world).await, "requested/1/in_flight");
     assert!(matches!(world.store.claim(booked.booking, "other").await.unwrap(), Claim::Gone));
-    assert!(world.store.renew(&claimed).await.unwrap());
+    assert!(world.store.renew(claimed.job, claimed.fence).await.unwrap());
     assert_eq!(settle(&world, &claimed, &applied(&claimed, "u1")).await, State::Completed);
     assert_eq!(status(&world).await, "scheduled/2/synced");
     let again = world.store.settle(&claimed, &applied(&claimed, "u1"), 0.0).await.unwrap();
     assert_eq!(again, Settled::Done { state: State::Completed, ring: vec![] }, "a lost reply to COMMIT");
-    assert!(!world.store.renew(&claimed).await.unwrap());
+    assert!(!world.store.renew(claimed.job, claimed.fence).await.unwrap());
     let learnt = world.store.claim(booked.customer, "w").await.unwrap();
     assert!(matches!(learnt, Claim::Ended { state: State::Completed, .. }), "{learnt:?}");
     assert_eq!(word(&world, "SELECT name FROM customer").await, "Customer 1");
@@ -82,7 +82,10 @@ async fn a_cancel_during_the_create_wins_and_gives_the_time_back_last() {
     assert_eq!(ring.len(), 3, "all of its jobs are due now: {ring:?}");
     assert_eq!(world.count(OCCUPIED).await, 1, "the booking stands");
     let undo = granted(&world, sync).await;
-    assert_eq!((undo.effect.kind, undo.target.as_ref().map(BookingUid::expose)), (EffectKind::Cancel, Some("u1")));
+    assert_eq!(
+        (undo.effect.kind, undo.effect.target.as_ref().map(BookingUid::expose)),
+        (EffectKind::Cancel, Some("u1"))
+    );
     assert_eq!(settle(&world, &undo, &Outcome::Gone).await, State::Completed);
     assert_eq!(world.count(OCCUPIED).await, 0);
     let late = world.store.claim(booked.booking, "w").await.unwrap();

@@ -64,7 +64,7 @@ async fn the_new_time_is_taken_first_and_the_old_one_given_back_last() {
         assert!(matches!(rival, Err(AcceptError::Refused(_))), "{rival:?}");
     }
     let claimed = granted(&world, moved.job.unwrap().job).await;
-    let target = claimed.target.as_ref().map(BookingUid::expose);
+    let target = claimed.effect.target.as_ref().map(BookingUid::expose);
     assert_eq!(
         (claimed.effect.kind, target, claimed.asked.starts_at),
         (EffectKind::Reschedule, Some("u1"), Some(world.at(60)))

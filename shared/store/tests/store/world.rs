@@ -139,6 +139,7 @@ pub fn salon(slug: &str) -> CompanySpec {
         name: "Salon Morgenrot".to_owned(),
         time_zone: chrono_tz::Europe::Berlin,
         language: "de".to_owned(),
+        external_changes: domain::observe::ExternalChanges::ExternalWins,
         branches: vec![BranchSpec {
             id: 1,
             name: "Kreuzberg".to_owned(),
@@ -165,7 +166,7 @@ pub async fn granted(world: &World, job: JobRef) -> Claimed {
 /// What Cal.com answers when it has done what was asked.
 pub fn applied(claimed: &Claimed, uid: &str) -> Outcome {
     let start = claimed.asked.starts_at.unwrap();
-    Outcome::Applied(Booking {
+    let booking = Booking {
         uid: BookingUid::from(uid.to_owned()),
         status: BookingStatus::Accepted,
         start,
@@ -173,10 +174,12 @@ pub fn applied(claimed: &Claimed, uid: &str) -> Outcome {
         event_type_id: 101,
         host_id: Some(1),
         created_at: claimed.claimed_at,
+        updated_at: None,
         marker: Some(claimed.asked.lineage.0),
         rescheduled_to: None,
         rescheduled_from: None,
-    })
+    };
+    Outcome::Applied { booking, spares: vec![] }
 }
 
 /// Settles a job that must still be ours.

@@ -1,0 +1,300 @@
+//! What others have done to a segment's bookings: the decision after a look that nobody's op asked for, pure.
+//!
+//! A webhook or a sweep only says where to look. What was read is the truth, unless it is older than the hint: reads
+//! come from a replica, and Cal.com announces a cancellation before it writes it.
+
+use crate::answer::{Booking, BookingStatus, BookingUid};
+use crate::appointment::{Status, Sync};
+use crate::effect::Segment;
+use crate::outcome::Elsewhere;
+use crate::resolve::Chain;
+use chrono::{DateTime, Utc};
+
+/// Whose word counts when the business cancels or moves a booking of ours at Cal.com.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ExternalChanges {
+    /// The appointment follows.
+    ExternalWins,
+    /// Cal.com is put back to what the customer was promised.
+    OursWins,
+    /// A person decides.
+    Review,
+}
+
+impl ExternalChanges {
+    /// Every policy.
+    pub const ALL: [Self; 3] = [Self::ExternalWins, Self::OursWins, Self::Review];
+
+    /// Its word in SQL, in files and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ExternalWins => "external_wins",
+            Self::OursWins => "ours_wins",
+            Self::Review => "review",
+        }
+    }
+
+    /// Reads its word; `None` for any other.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| p.as_str() == word)
+    }
+}
+
+/// What a hint says of a booking. Never believed, but a reading that has not got so far is made again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hint {
+    /// The booking to be read.
+    pub uid: BookingUid,
+    /// What it is said to be; `None` = the hint does not say.
+    pub status: Option<BookingStatus>,
+    /// When it is said to begin.
+    pub start: Option<DateTime<Utc>>,
+}
+
+impl Hint {
+    /// Does it only tell what the record has already? Then our own op did that, or we have read it before. `ended`: the
+    /// bookings that ops of ours have called off or moved.
+    pub fn is_known(&self, segment: &Segment, ended: &[BookingUid]) -> bool {
+        if ended.contains(&self.uid) {
+            return true;
+        }
+        let Some(live) = segment.live.as_ref().filter(|live| live.uid == self.uid) else { return false };
+        self.status == Some(BookingStatus::Accepted)
+            && self.start == Some(live.during.start())
+            && segment.sync != Sync::AwaitingConfirmation
+    }
+
+    /// Is what was read older than the hint?
+    pub fn is_ahead_of(&self, read: Option<&Chain>) -> bool {
+        match (&self.status, read) {
+            (_, None) => true,
+            (Some(BookingStatus::Cancelled | BookingStatus::Rejected), Some(chain)) => chain.first.lives(),
+            (Some(BookingStatus::Accepted), Some(chain)) => chain.first.status == BookingStatus::Pending,
+            (Some(BookingStatus::Pending | BookingStatus::Unknown) | None, Some(_)) => false,
+        }
+    }
+}
+
+/// What was read of a segment's bookings.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Read {
+    /// Under each uid that was asked for, what Cal.com has; `None` = it knows none.
+    pub bookings: Vec<(BookingUid, Option<Chain>)>,
+}
+
+impl Read {
+    /// What was read under this uid.
+    pub fn of(&self, uid: &BookingUid) -> Option<&Chain> {
+        self.bookings.iter().find(|(asked, _)| asked == uid).and_then(|(_, chain)| chain.as_ref())
+    }
+}
+
+/// What follows from a reading, with no op unresolved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Observed {
+    /// The record is right.
+    Same {
+        /// The business has still to confirm it.
+        awaits: bool,
+    },
+    /// Somebody else has changed the segment's booking.
+    Changed(Elsewhere),
+    /// A person must look.
+    Strange {
+        /// A short word for history and metrics.
+        why: &'static str,
+    },
+}
+
+/// What has become of the segment's booking. `settled`: the segment's last request to Cal.com lies more than Δ back, so that
+/// a booking that is not there has not just been made.
+pub fn observe(status: Status, segment: &Segment, read: &Read, settled: bool) -> Observed {
+    let as_before = Observed::Same { awaits: segment.sync == Sync::AwaitingConfirmation };
+    let Some(live) = &segment.live else {
+        let wanted = status.wants_booking() == Some(true);
+        let found = living(segment, read).find(|b| wanted && b.start == segment.promised.during.start());
+        return found.map_or(as_before, |b| Observed::Changed(Elsewhere::Moved(b.clone())));
+    };
+    let Some(chain) = read.of(&live.uid) else {
+        let asked = read.bookings.iter().any(|(uid, _)| *uid == live.uid);
+        let gone = asked && settled;
+        return if gone { Observed::Changed(Elsewhere::Vanished) } else { as_before };
+    };
+    let end = chain.end();
+    let in_place = chain.moves.is_empty() && end.start == live.during.start();
+    match end.status {
+        BookingStatus::Cancelled => Observed::Changed(Elsewhere::Cancelled),
+        BookingStatus::Rejected => Observed::Changed(Elsewhere::Declined),
+        BookingStatus::Unknown => Observed::Strange { why: "unknown_booking_status" },
+        BookingStatus::Accepted | BookingStatus::Pending if !in_place => {
+            Observed::Changed(Elsewhere::Moved(end.clone()))
+        }
+        BookingStatus::Accepted | BookingStatus::Pending if is_anothers(end, segment) => {
+            Observed::Strange { why: "host_changed" }
+        }
+        BookingStatus::Accepted => Observed::Same { awaits: false },
+        BookingStatus::Pending => Observed::Same { awaits: true },
+    }
+}
+
+/// Bookings that live, bear the segment's marker and are neither recorded nor what the recorded one has become.
+pub fn spares(segment: &Segment, read: &Read, owned: Option<&BookingUid>) -> Vec<BookingUid> {
+    let mut spares: Vec<BookingUid> =
+        living(segment, read).map(|b| b.uid.clone()).filter(|uid| Some(uid) != owned).collect();
+    spares.sort_by(|a, b| a.expose().cmp(b.expose()));
+    spares.dedup();
+    spares
+}
+
+/// Is its host somebody else than the one whose time it takes? A host that Cal.com does not name is not.
+pub fn is_anothers(booking: &Booking, segment: &Segment) -> bool {
+    booking.host_id.is_some_and(|host| host != segment.promised.host_id)
+}
+
+fn living<'a>(segment: &'a Segment, read: &'a Read) -> impl Iterator<Item = &'a Booking> {
+    let ends = read.bookings.iter().filter_map(|(_, chain)| chain.as_ref().map(Chain::end));
+    ends.filter(|b| b.lives() && b.marker == Some(segment.lineage.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::{Live, Promised};
+    use crate::id::{Lineage, SlotId};
+    use crate::slot::TimeRange;
+    use BookingStatus::{Accepted, Cancelled, Pending, Rejected};
+    use chrono::TimeDelta;
+    use uuid::Uuid;
+
+    const PROMISED: i64 = 5_000;
+    const FOREIGN: i64 = 9_000;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
+    }
+
+    fn uid(name: &str) -> BookingUid {
+        BookingUid::from(name.to_owned())
+    }
+
+    fn segment(live: Option<&str>) -> Segment {
+        let during = TimeRange::new(at(PROMISED), at(PROMISED + 1_800)).unwrap();
+        let slot = SlotId(Uuid::from_u128(1));
+        Segment {
+            no: 1,
+            lineage: Lineage(Uuid::from_u128(1)),
+            promised: Promised { slot, during, event_type_id: 7, host_id: 1 },
+            live: live.map(|name| Live { uid: uid(name), slot, during }),
+            spares: vec![],
+            sync: Sync::Synced,
+            held: false,
+        }
+    }
+
+    fn booking(name: &str, status: BookingStatus, start: i64) -> Booking {
+        Booking {
+            uid: uid(name),
+            status,
+            start: at(start),
+            end: at(start + 1_800),
+            event_type_id: 7,
+            host_id: Some(1),
+            created_at: at(1),
+            updated_at: None,
+            marker: Some(Uuid::from_u128(1)),
+            rescheduled_to: None,
+            rescheduled_from: None,
+        }
+    }
+
+    fn read(chains: &[&[(&str, BookingStatus, i64)]]) -> Read {
+        let bookings = chains.iter().map(|chain| {
+            let mut bookings = chain.iter().map(|(name, status, start)| booking(name, status.clone(), *start));
+            let first = bookings.next().unwrap();
+            (first.uid.clone(), Some(Chain { first, moves: bookings.collect() }))
+        });
+        Read { bookings: bookings.collect() }
+    }
+
+    fn now(read: &Read) -> Observed {
+        observe(Status::Scheduled, &segment(Some("a")), read, true)
+    }
+
+    #[test]
+    fn what_has_become_of_a_recorded_booking() {
+        let moved = |name, start| Observed::Changed(Elsewhere::Moved(booking(name, Accepted, start)));
+        let cells = [
+            (read(&[&[("a", Accepted, PROMISED)]]), Observed::Same { awaits: false }),
+            (read(&[&[("a", Pending, PROMISED)]]), Observed::Same { awaits: true }),
+            (read(&[&[("a", Cancelled, PROMISED)]]), Observed::Changed(Elsewhere::Cancelled)),
+            (read(&[&[("a", Rejected, PROMISED)]]), Observed::Changed(Elsewhere::Declined)),
+            (read(&[&[("a", Accepted, FOREIGN)]]), moved("a", FOREIGN)),
+            (read(&[&[("a", Cancelled, PROMISED), ("b", Accepted, FOREIGN)]]), moved("b", FOREIGN)),
+            (
+                read(&[&[("a", Cancelled, PROMISED), ("b", Cancelled, FOREIGN)]]),
+                Observed::Changed(Elsewhere::Cancelled),
+            ),
+            (read(&[&[("a", BookingStatus::Unknown, PROMISED)]]), Observed::Strange { why: "unknown_booking_status" }),
+        ];
+        for (read, observed) in cells {
+            assert_eq!(now(&read), observed, "{read:?}");
+        }
+        let mut reassigned = booking("a", Accepted, PROMISED);
+        reassigned.host_id = Some(2);
+        let read = Read { bookings: vec![(uid("a"), Some(Chain::of(reassigned)))] };
+        assert_eq!(now(&read), Observed::Strange { why: "host_changed" });
+    }
+
+    #[test]
+    fn what_is_not_there_has_vanished_only_when_nothing_was_asked_for_lately() {
+        let missing = Read { bookings: vec![(uid("a"), None)] };
+        let observed = |settled| observe(Status::Scheduled, &segment(Some("a")), &missing, settled);
+        assert_eq!(observed(true), Observed::Changed(Elsewhere::Vanished));
+        assert_eq!(observed(false), Observed::Same { awaits: false });
+        assert_eq!(now(&Read::default()), Observed::Same { awaits: false }, "what was not read says nothing");
+    }
+
+    #[test]
+    fn what_lives_unrecorded_is_adopted_where_it_was_promised_and_spare_elsewhere() {
+        let (here, there) = (read(&[&[("b", Accepted, PROMISED)]]), read(&[&[("b", Accepted, FOREIGN)]]));
+        let none = segment(None);
+        let adopted = Observed::Changed(Elsewhere::Moved(booking("b", Accepted, PROMISED)));
+        assert_eq!(observe(Status::Requested, &none, &here, true), adopted);
+        for (status, read) in [(Status::Cancelled, &here), (Status::Scheduled, &there)] {
+            assert_eq!(observe(status, &none, read, true), Observed::Same { awaits: false });
+            assert_eq!(spares(&none, read, None), vec![uid("b")]);
+        }
+        assert_eq!(spares(&none, &here, Some(&uid("b"))), vec![]);
+        let mut foreign = booking("c", Accepted, PROMISED);
+        foreign.marker = None;
+        let read = Read { bookings: vec![(uid("c"), Some(Chain::of(foreign)))] };
+        assert_eq!(spares(&none, &read, None), vec![], "without our marker it is nobody's spare");
+    }
+
+    #[test]
+    fn a_hint_is_known_ahead_or_answered() {
+        let hint = |name, status, start: i64| Hint { uid: uid(name), status, start: Some(at(start)) };
+        let segment = segment(Some("a"));
+        assert!(hint("a", Some(Accepted), PROMISED).is_known(&segment, &[]));
+        for other in [
+            hint("a", Some(Accepted), FOREIGN),
+            hint("a", Some(Cancelled), PROMISED),
+            hint("b", Some(Accepted), PROMISED),
+            hint("a", None, PROMISED),
+        ] {
+            assert!(!other.is_known(&segment, &[]), "{other:?}");
+        }
+        assert!(hint("b", Some(Cancelled), PROMISED).is_known(&segment, &[uid("b")]));
+        let still = Chain::of(booking("a", Accepted, PROMISED));
+        let gone = Chain::of(booking("a", Cancelled, PROMISED));
+        assert!(hint("a", Some(Cancelled), PROMISED).is_ahead_of(Some(&still)));
+        assert!(!hint("a", Some(Cancelled), PROMISED).is_ahead_of(Some(&gone)));
+        assert!(!hint("a", Some(Accepted), PROMISED).is_ahead_of(Some(&gone)), "an older hint than what was read");
+        assert!(hint("b", Some(Accepted), PROMISED).is_ahead_of(None));
+    }
+
+    #[test]
+    fn words_are_read_back() {
+        assert!(ExternalChanges::ALL.into_iter().all(|p| ExternalChanges::parse(p.as_str()) == Some(p)));
+    }
+}

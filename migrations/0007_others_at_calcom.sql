@@ -47,3 +47,7 @@ CREATE TABLE calcom_cursor (
 -- Whose is the booking that a hint names?
 CREATE INDEX ops_by_booking ON calcom_op (company_id, uid) WHERE uid IS NOT NULL;
 CREATE INDEX segments_by_booking ON segment (company_id, calcom_uid) WHERE calcom_uid IS NOT NULL;
+
+-- What is open is counted every few seconds.
+CREATE INDEX segments_in_review ON segment (company_id) WHERE sync = 'needs_review';
+CREATE INDEX open_spares ON spare_booking (company_id, appointment_id) WHERE gone_at IS NULL;

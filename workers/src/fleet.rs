@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
+use crate::gauges::gauges;
 use crate::health;
 use crate::holds::expire_holds;
 use crate::perform::{Work, claim_due, perform};
@@ -61,6 +62,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     beside.spawn(expire_holds(world.clone(), stop.clone()));
     let periods = [settings.sweep_ms, settings.audit_ms].map(Duration::from_millis);
     beside.spawn(sweep(world.clone(), periods[0], periods[1], stop.clone()));
+    beside.spawn(gauges(world.clone(), stop.clone()));
     beside.spawn(keep_clean(QueueSettings::read(&settings), stop.clone(), CLEAN_EVERY));
 
     stop.cancelled().await;

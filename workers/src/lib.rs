@@ -4,7 +4,7 @@
 //! - `event`: what happens to a hint from Cal.com: claim → read → settle.
 //! - `act`, `look`: the one request of a job, and the one look when its outcome is not known. No transaction.
 //! - `lease`: keeps a claimed job ours beside that.
-//! - `relay`, `rescue`, `holds`, `sweep`: the loops that run beside the jobs (`rounds`). Doubled they do no harm.
+//! - `relay`, `rescue`, `holds`, `sweep`, `gauges`: the loops that run beside the jobs (`rounds`). Doubled they do no harm.
 //! - `world`, `bell`, `fleet`, `health`: what all of them share, how it starts, and how it stops.
 //!
 //! Deliberately absent: SQL (`store`), apalis (`queue`), HTTP to Cal.com (`calcom`), and every decision (`domain`).
@@ -13,6 +13,7 @@ mod act;
 mod bell;
 mod event;
 mod fleet;
+mod gauges;
 mod health;
 mod held;
 mod holds;

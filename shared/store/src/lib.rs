@@ -18,6 +18,7 @@ mod error;
 mod event;
 mod external;
 mod forward;
+mod gauges;
 mod inbox;
 mod inspect;
 mod ledger;
@@ -44,6 +45,7 @@ pub use command::{AcceptError, Accepted, BookingCommand, CustomerFacts, How, Sou
 pub use enqueue::Enqueued;
 pub use error::StoreError;
 pub use event::{Event, Reading};
+pub use gauges::Gauges;
 pub use inbox::{HintSource, Notice, Noticed};
 pub use inspect::{AppointmentView, CallbackView, JobFilter, JobView, QueueView, Standing, Whose};
 pub use request::{CallFacts, Replay, RequestKey};

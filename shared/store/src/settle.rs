@@ -3,7 +3,7 @@
 //!
 //! An error on COMMIT is harmless here: settling again finds our own attempt in the ledger and says so.
 
-use crate::claimed::Claimed;
+use crate::claimed::{Claimed, Mode};
 use crate::error::StoreError;
 use crate::ledger::{Attempt, Back, back_to_waiting, finish, record, wake};
 use crate::op::{Running, SentOp, end_op, forget_booking, keep_open, record_booking, record_spares};
@@ -58,6 +58,13 @@ impl Store {
         let settled = self.retrying("settle", || self.settle_once(claimed, outcome, chance)).await?;
         if matches!(settled, Settled::Done { .. }) {
             metrics::counter!("askpro_attempts_total", "outcome" => word(outcome)).increment(1);
+            let looked = claimed.mode == Mode::Resolve || claimed.asked.answered.is_some();
+            if looked && matches!(outcome, Outcome::Applied { .. }) {
+                metrics::counter!("askpro_adoptions_total").increment(1);
+            }
+            if claimed.mode == Mode::Act && matches!(outcome, Outcome::Unknown { .. }) {
+                metrics::counter!("askpro_quarantines_total").increment(1);
+            }
         }
         Ok(settled)
     }
@@ -228,7 +235,7 @@ impl Store {
                 Ok(Then::Wait(until))
             }
             Outcome::Review { why } => {
-                let answered_plainly = claimed.mode == crate::Mode::Act && claimed.asked.answered.is_none();
+                let answered_plainly = claimed.mode == Mode::Act && claimed.asked.answered.is_none();
                 if answered_plainly {
                     end_op(conn, claimed, "refused", None, None).await?;
                 } else {

@@ -7,9 +7,6 @@ use axum::http::StatusCode;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-/// What the limiter grants to one API key.
-const LIMIT_PER_MINUTE: u64 = 120;
-
 /// A reply before it is put on the wire.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -33,15 +30,31 @@ impl Answer {
 }
 
 impl Answer {
-    /// 429 with the limiter's headers. The reset is the number of seconds to wait, rounded up; there is no `Retry-After`.
-    pub(crate) fn too_many(wait: Duration, url: &str, now: DateTime<Utc>) -> Self {
-        let headers = vec![
-            ("x-ratelimit-limit-default", LIMIT_PER_MINUTE),
-            ("x-ratelimit-remaining-default", 0),
-            ("x-ratelimit-reset-default", u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX)),
-        ];
-        Self { headers, ..Refusal::throttled().answer(url, now) }
+    /// 429 with the limiter's headers.
+    pub(crate) fn too_many(rate: &Rate, url: &str, now: DateTime<Utc>) -> Self {
+        Refusal::throttled().answer(url, now).with_rate(rate)
     }
+
+    /// Adds the limiter's headers. The reset is the number of seconds to wait, rounded up; there is no `Retry-After`.
+    pub(crate) fn with_rate(mut self, rate: &Rate) -> Self {
+        self.headers = vec![
+            ("x-ratelimit-limit-default", rate.limit),
+            ("x-ratelimit-remaining-default", rate.remaining),
+            ("x-ratelimit-reset-default", u64::try_from(rate.reset.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX)),
+        ];
+        self
+    }
+}
+
+/// What the limiter says of a key, in the headers of a reply.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    /// Requests granted in each window.
+    pub(crate) limit: u64,
+    /// Requests left in this one.
+    pub(crate) remaining: u64,
+    /// Until the window or the block is over.
+    pub(crate) reset: Duration,
 }
 
 /// A no, not yet tied to a URL and a moment.
@@ -78,6 +91,13 @@ impl Refusal {
         let message = message.into();
         let details = json!(message);
         Self { status: StatusCode::BAD_REQUEST, message, shape: Shape::Envelope { code: "BAD_REQUEST", details } }
+    }
+
+    /// 400 of the filter for errors of the layer below, whose code is that layer's.
+    pub(crate) fn of_trpc(message: impl Into<String>) -> Self {
+        let message = message.into();
+        let details = json!(message);
+        Self { status: StatusCode::BAD_REQUEST, message, shape: Shape::Envelope { code: "TRPCError", details } }
     }
 
     /// 401 in the envelope.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::answer::iso;
 use crate::config::Host;
 
-/// A booking as the sandbox keeps it. Bookings are never removed.
+/// A booking as the sandbox keeps it. Only others than the API can remove one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Booking {
     /// Number in the database; not accepted in any path.
@@ -25,6 +25,8 @@ pub struct Booking {
     pub cancellation_reason: String,
     /// Empty unless an authenticated caller cancelled: then the host's address.
     pub cancelled_by: String,
+    /// Empty unless the host declined and gave one. The API does not show it, a webhook does.
+    pub rejection_reason: String,
     /// Given by the reschedule that made this booking.
     pub rescheduling_reason: Option<String>,
     /// `rescheduledBy` of the reschedule that replaced or made this booking.
@@ -51,6 +53,8 @@ pub struct Booking {
     pub metadata: BTreeMap<String, String>,
     /// `<first uid>@Cal.com`; inherited by reschedules.
     pub ics_uid: String,
+    /// 0 for a new booking; one more for each reschedule and for the cancellation. Only webhooks show it.
+    pub ics_sequence: u32,
     /// Who booked.
     pub attendee: Attendee,
     /// Further e-mail addresses.
@@ -68,6 +72,8 @@ pub enum Status {
     Pending,
     /// It was cancelled or replaced.
     Cancelled,
+    /// The host has declined it.
+    Rejected,
 }
 
 impl Status {
@@ -77,7 +83,13 @@ impl Status {
             Self::Accepted => "accepted",
             Self::Pending => "pending",
             Self::Cancelled => "cancelled",
+            Self::Rejected => "rejected",
         }
+    }
+
+    /// Whether anybody still expects to come.
+    pub(crate) fn is_live(self) -> bool {
+        matches!(self, Self::Accepted | Self::Pending)
     }
 }
 

@@ -1,9 +1,13 @@
 //! The bookings and the rules by which they come about. Each check and the change that rests on it happen in one call
-//! under the server's one lock: here nothing can slip between them. Deliberately absent: HTTP, waiting, the ledger.
+//! under the server's one lock: here nothing can slip between them. What the host does with a booking is in
+//! calendar/host.rs. Deliberately absent: HTTP, waiting, the ledger.
+
+mod host;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
+use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::Rng;
 use rand::SeedableRng;
@@ -12,8 +16,8 @@ use rand::rngs::StdRng;
 use serde_json::json;
 
 use crate::answer::{Answer, Refusal};
-use crate::booking::{Booking, Status};
-use crate::config::{Checks, EventType, Overlap};
+use crate::booking::{Attendee, Booking, Status};
+use crate::config::{Checks, EventType, Host, Overlap};
 use crate::input::{Cancel, Create, Reschedule, Wanted};
 use crate::ledger::Effect;
 use crate::list::{self, ListQuery};
@@ -22,17 +26,19 @@ use crate::replica::Unseen;
 /// Length of a uid, as of Cal.com's short UUIDs.
 const UID_CHARS: usize = 22;
 
-/// Bookings and event types. Times of the indices are starts; the second half of a pair is an index into `bookings`.
+/// Bookings and event types. Times of the indices are starts; the second half of a pair is the id of a booking.
 pub(crate) struct Calendar {
     natural_key: bool,
     overlap: Overlap,
     rng: StdRng,
     event_types: BTreeMap<i64, EventType>,
-    bookings: Vec<Booking>,
-    by_uid: HashMap<String, usize>,
-    by_start: BTreeSet<(DateTime<Utc>, usize)>,
+    /// By id, which is the order of creation.
+    bookings: BTreeMap<i64, Booking>,
+    last_id: i64,
+    by_uid: HashMap<String, i64>,
+    by_start: BTreeSet<(DateTime<Utc>, i64)>,
     /// ACCEPTED bookings by the id of their host: those that exclude others.
-    accepted: HashMap<i64, BTreeSet<(DateTime<Utc>, usize)>>,
+    accepted: HashMap<i64, BTreeSet<(DateTime<Utc>, i64)>>,
     /// No booking is longer: how far back one can start that reaches into a given moment.
     longest: TimeDelta,
 }
@@ -54,7 +60,8 @@ impl Calendar {
             overlap,
             rng: seed.map_or_else(StdRng::from_os_rng, StdRng::seed_from_u64),
             event_types: BTreeMap::new(),
-            bookings: Vec::new(),
+            bookings: BTreeMap::new(),
+            last_id: 0,
             by_uid: HashMap::new(),
             by_start: BTreeSet::new(),
             accepted: HashMap::new(),
@@ -84,26 +91,33 @@ impl Calendar {
         Ok(())
     }
 
-    pub(crate) fn bookings(&self) -> &[Booking] {
-        &self.bookings
+    pub(crate) fn event_type(&self, id: i64) -> Option<&EventType> {
+        self.event_types.get(&id)
+    }
+
+    pub(crate) fn bookings(&self) -> impl Iterator<Item = &Booking> {
+        self.bookings.values()
     }
 
     pub(crate) fn find(&self, uid: &str) -> Option<&Booking> {
-        self.by_uid.get(uid).map(|&index| &self.bookings[index])
+        self.by_uid.get(uid).map(|id| &self.bookings[id])
     }
 
     /// One page of the bookings that match, as far as a reader sees them.
     pub(crate) fn list(&self, query: &ListQuery, unseen: &Unseen<'_>, now: DateTime<Utc>) -> Answer {
         let (from, to) = query.start_bounds();
         let lower = from.map_or(Bound::Unbounded, |from| Bound::Included((from, 0)));
-        let upper = to.map_or(Bound::Unbounded, |to| Bound::Included((to, usize::MAX)));
-        let candidates = if from.zip(to).is_some_and(|(from, to)| from > to) {
+        let upper = to.map_or(Bound::Unbounded, |to| Bound::Included((to, i64::MAX)));
+        let mut candidates: Vec<&Booking> = if from.zip(to).is_some_and(|(from, to)| from > to) {
             Vec::new()
         } else {
             // The start of a booking never changes: a move makes a new one.
-            let found = self.by_start.range((lower, upper)).map(|&(_, index)| &self.bookings[index]);
+            let found = self.by_start.range((lower, upper)).map(|(_, id)| &self.bookings[id]);
             found.filter_map(|booking| unseen.get(booking.uid.as_str()).copied().unwrap_or(Some(booking))).collect()
         };
+        let deleted = unseen.iter().filter(|(uid, _)| !self.by_uid.contains_key(**uid));
+        candidates.extend(deleted.filter_map(|(_, before)| *before));
+        candidates.sort_by_key(|booking| (booking.start, booking.id));
         list::page(candidates, query, now)
     }
 
@@ -130,11 +144,12 @@ impl Calendar {
         let name = event_type.title.as_deref().unwrap_or(&event_type.slug);
         let booking = Booking {
             id: self.next_id(),
-            title: format!("{name} between {} and {}", event_type.host.name, create.attendee.name),
+            title: title(name, &event_type.host, &create.attendee),
             host: event_type.host,
             status,
             cancellation_reason: String::new(),
             cancelled_by: String::new(),
+            rejection_reason: String::new(),
             rescheduling_reason: None,
             rescheduled_by: None,
             rescheduled_from_uid: None,
@@ -148,6 +163,7 @@ impl Calendar {
             updated_at: now,
             metadata: create.metadata,
             ics_uid: format!("{uid}@Cal.com"),
+            ics_sequence: 0,
             attendee: create.attendee,
             guests: create.guests,
             responses: create.responses,
@@ -165,10 +181,23 @@ impl Calendar {
         authenticated: bool,
         now: DateTime<Utc>,
     ) -> Result<Done, Refusal> {
-        let Some(&index) = self.by_uid.get(uid) else {
+        let cancelled = self.as_cancelled(uid, cancel, authenticated, now)?;
+        self.exclude_nobody(cancelled.id);
+        self.bookings.insert(cancelled.id, cancelled);
+        Ok(Done { uid: uid.to_owned(), effect: Some(Effect::Cancelled), previous_uid: None })
+    }
+
+    /// The booking as a cancellation would leave it: what is told of it before it is done.
+    pub(crate) fn as_cancelled(
+        &self,
+        uid: &str,
+        cancel: Cancel,
+        authenticated: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Booking, Refusal> {
+        let Some(booking) = self.find(uid) else {
             return Err(Refusal::not_found(format!("Booking with uid={uid} not found")));
         };
-        let booking = &self.bookings[index];
         if booking.status == Status::Cancelled {
             return Err(Refusal::bad_request(format!(
                 "Can't cancel booking with uid={uid} because it has been cancelled already. Please provide uid of a \
@@ -178,12 +207,15 @@ impl Calendar {
         if booking.end <= now {
             return Err(Refusal::flat_bad_request("Cannot cancel a booking that has already ended"));
         }
-        let booking = self.release(index, now);
-        booking.cancellation_reason = cancel.reason.unwrap_or_default();
-        if authenticated {
-            booking.cancelled_by = booking.host.email.clone();
-        }
-        Ok(Done { uid: uid.to_owned(), effect: Some(Effect::Cancelled), previous_uid: None })
+        let cancelled_by = if authenticated { booking.host.email.clone() } else { booking.cancelled_by.clone() };
+        Ok(Booking {
+            status: Status::Cancelled,
+            cancellation_reason: cancel.reason.unwrap_or_default(),
+            cancelled_by,
+            ics_sequence: booking.ics_sequence + 1,
+            updated_at: now,
+            ..booking.clone()
+        })
     }
 
     /// `POST /v2/bookings/{uid}/reschedule`: a new booking of the old one's length replaces it, in one step.
@@ -193,10 +225,9 @@ impl Calendar {
         reschedule: Reschedule,
         now: DateTime<Utc>,
     ) -> Result<Done, Refusal> {
-        let Some(&index) = self.by_uid.get(uid) else {
+        let Some(old) = self.find(uid).cloned() else {
             return Err(Refusal::not_found(format!("Booking with uid={uid} was not found in the database")));
         };
-        let old = self.bookings[index].clone();
         if old.status == Status::Cancelled {
             return Err(Refusal::bad_request(match &old.rescheduled_to_uid {
                 Some(new) => format!(
@@ -210,18 +241,27 @@ impl Calendar {
                 ),
             }));
         }
+        if old.status == Status::Rejected {
+            return Err(Refusal::flat(StatusCode::NOT_FOUND, "Could not find original booking"));
+        }
         not_past(reschedule.start, now)?;
         // Only the host's own address confirms at once; anybody else's puts the booking back to waiting.
         let by_host = reschedule.by.as_deref() == Some(old.host.email.as_str());
         let confirmation = self.event_types.get(&old.event_type_id).is_some_and(|event| event.requires_confirmation);
         let status = if confirmation && !by_host { Status::Pending } else { Status::Accepted };
         let end = reschedule.start + (old.end - old.start);
-        self.free(old.host.id, reschedule.start, end, status, Some(index))?;
+        self.free(old.host.id, reschedule.start, end, status, Some(old.id))?;
 
         let new_uid = self.new_uid();
-        let replaced = self.release(index, now);
-        replaced.rescheduled_to_uid = Some(new_uid.clone());
-        replaced.rescheduled_by = reschedule.by.clone();
+        self.exclude_nobody(old.id);
+        let replaced = Booking {
+            status: Status::Cancelled,
+            updated_at: now,
+            rescheduled_to_uid: Some(new_uid.clone()),
+            rescheduled_by: reschedule.by.clone(),
+            ..old.clone()
+        };
+        self.bookings.insert(old.id, replaced);
         let mut responses = old.responses;
         if let Some(reason) = &reschedule.reason {
             responses.insert("rescheduledReason".to_owned(), json!(reason));
@@ -239,6 +279,7 @@ impl Calendar {
             created_at: now,
             updated_at: now,
             responses,
+            ics_sequence: old.ics_sequence + 1,
             ..old
         };
         self.insert(booking);
@@ -267,11 +308,11 @@ impl Calendar {
     /// Where confirmation is required, the same person asking for the same start again is shown the first booking.
     fn repeated(&self, event_type: &EventType, create: &Create) -> Option<String> {
         self.by_start
-            .range((create.start, 0)..=(create.start, usize::MAX))
-            .map(|&(_, index)| &self.bookings[index])
+            .range((create.start, 0)..=(create.start, i64::MAX))
+            .map(|(_, id)| &self.bookings[id])
             .find(|booking| {
                 booking.event_type_id == event_type.id
-                    && booking.status != Status::Cancelled
+                    && booking.status.is_live()
                     && (booking.attendee.email == create.attendee.email
                         || (booking.attendee.phone_number.is_some()
                             && booking.attendee.phone_number == create.attendee.phone_number))
@@ -294,11 +335,10 @@ impl Calendar {
 
     /// The same for a move.
     pub(crate) fn look_before_reschedule(&self, uid: &str, reschedule: &Reschedule) -> Result<(), Refusal> {
-        let Some(&index) = self.by_uid.get(uid) else { return Ok(()) };
-        let old = &self.bookings[index];
+        let Some(old) = self.find(uid) else { return Ok(()) };
         let end = reschedule.start + (old.end - old.start);
-        match self.overlapping(old.host.id, reschedule.start, end, Some(index)).next() {
-            Some(_) if old.status != Status::Cancelled => Err(Refusal::not_available()),
+        match self.overlapping(old.host.id, reschedule.start, end, Some(old.id)).next() {
+            Some(_) if old.status.is_live() => Err(Refusal::not_available()),
             Some(_) | None => Ok(()),
         }
     }
@@ -310,7 +350,7 @@ impl Calendar {
         start: DateTime<Utc>,
         end: DateTime<Utc>,
         status: Status,
-        own: Option<usize>,
+        own: Option<i64>,
     ) -> Result<(), Refusal> {
         let identical = |booking: &Booking| booking.start == start && booking.end == end;
         if self.natural_key && status == Status::Accepted && self.overlapping(host, start, end, own).any(identical) {
@@ -330,41 +370,38 @@ impl Calendar {
         host: i64,
         start: DateTime<Utc>,
         end: DateTime<Utc>,
-        own: Option<usize>,
+        own: Option<i64>,
     ) -> impl Iterator<Item = &Booking> {
         self.accepted
             .get(&host)
             .into_iter()
             .flat_map(move |accepted| accepted.range((start - self.longest, 0)..(end, 0)))
-            .filter(move |(_, index)| Some(*index) != own)
-            .map(|&(_, index)| &self.bookings[index])
+            .filter(move |(_, id)| Some(*id) != own)
+            .map(|(_, id)| &self.bookings[id])
             .filter(move |booking| booking.end > start)
     }
 
     fn insert(&mut self, booking: Booking) {
-        let index = self.bookings.len();
         self.longest = self.longest.max(booking.end - booking.start);
-        self.by_uid.insert(booking.uid.clone(), index);
-        self.by_start.insert((booking.start, index));
+        self.by_uid.insert(booking.uid.clone(), booking.id);
+        self.by_start.insert((booking.start, booking.id));
         if booking.status == Status::Accepted {
-            self.accepted.entry(booking.host.id).or_default().insert((booking.start, index));
+            self.accepted.entry(booking.host.id).or_default().insert((booking.start, booking.id));
         }
-        self.bookings.push(booking);
+        self.bookings.insert(booking.id, booking);
     }
 
-    /// Cancels: the booking excludes nobody any more, and its unique key is free.
-    fn release(&mut self, index: usize, now: DateTime<Utc>) -> &mut Booking {
-        let booking = &mut self.bookings[index];
+    /// The booking excludes nobody any more, and its unique key is free.
+    fn exclude_nobody(&mut self, id: i64) {
+        let booking = &self.bookings[&id];
         if let Some(accepted) = self.accepted.get_mut(&booking.host.id) {
-            accepted.remove(&(booking.start, index));
+            accepted.remove(&(booking.start, id));
         }
-        booking.status = Status::Cancelled;
-        booking.updated_at = now;
-        booking
     }
 
-    fn next_id(&self) -> i64 {
-        i64::try_from(self.bookings.len()).unwrap_or(i64::MAX).saturating_add(1)
+    fn next_id(&mut self) -> i64 {
+        self.last_id += 1;
+        self.last_id
     }
 
     fn new_uid(&mut self) -> String {
@@ -375,6 +412,10 @@ impl Calendar {
             }
         }
     }
+}
+
+fn title(name: &str, host: &Host, attendee: &Attendee) -> String {
+    format!("{name} between {} and {}", host.name, attendee.name)
 }
 
 fn not_past(start: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {

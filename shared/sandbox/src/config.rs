@@ -10,9 +10,11 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{DELAY_MAX_MS, Faults};
+use crate::limiter::RateLimit;
+use crate::webhook::{Subscription, WebhookPlan};
 
 /// How the sandbox behaves. `Config::default()` is the stubborn server on a free port of 127.0.0.1, without event
-/// types, latency, faults or a key.
+/// types, latency, faults, limiter, webhooks or a key.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen; port 0 takes a free one.
@@ -37,7 +39,14 @@ pub struct Config {
     pub replica_lag: Duration,
     /// The faults to play from the start.
     pub faults: Faults,
-    /// Seed of the random uids, and of the faults unless their plan has its own; `None` takes one from the operating system.
+    /// What one API key is granted; `None` switches the limiter off.
+    pub rate_limit: Option<RateLimit>,
+    /// Who is told of changes from the start.
+    pub webhooks: Vec<Subscription>,
+    /// How those deliveries are disturbed.
+    pub webhook_plan: WebhookPlan,
+    /// Seed of the random uids, and of faults and webhooks unless their plan has its own; `None` takes one from the
+    /// operating system.
     pub seed: Option<u64>,
 }
 
@@ -54,6 +63,9 @@ impl Default for Config {
             clock: Clock::wall(),
             replica_lag: Duration::ZERO,
             faults: Faults::default(),
+            rate_limit: None,
+            webhooks: Vec::new(),
+            webhook_plan: WebhookPlan::default(),
             seed: None,
         }
     }

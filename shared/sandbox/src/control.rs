@@ -1,6 +1,8 @@
 //! `/_sandbox/…`: what a test or an operator may see and set, beside the API. Never recorded in the ledger and never
 //! delayed. Deliberately absent: bookings by others (others.rs), and a way to change a booking against the rules or any
-//! entry, for then they would prove nothing.
+//! entry, for then they would prove nothing. Webhooks have a file of their own (control/webhooks.rs).
+
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +19,18 @@ use crate::booking::Booking;
 use crate::config::{EventType, Overlap};
 use crate::fault::{DELAY_MAX_MS, Faults, Rule};
 use crate::ledger::Entry;
+use crate::limiter::RateLimit;
 use crate::server::Server;
 
 pub(crate) fn router() -> Router<Arc<Server>> {
-    Router::new()
+    webhooks::router()
         .route("/_sandbox/event-types", get(event_types).put(put_event_types))
         .route("/_sandbox/bookings", get(bookings))
         .route("/_sandbox/ledger", get(ledger))
         .route("/_sandbox/latency", put(put_latency))
         .route("/_sandbox/faults", get(faults).put(put_faults))
         .route("/_sandbox/checks", get(checks).put(put_checks))
+        .route("/_sandbox/rate-limit", get(rate_limit).put(put_rate_limit))
 }
 
 /// Which entries of the ledger to show.
@@ -138,6 +142,19 @@ async fn put_faults(
 
 fn in_force(server: &Server) -> FaultsOutput {
     FaultsOutput { faults: server.faults(), replica_lag_ms: server.replica_lag().as_millis() }
+}
+
+async fn rate_limit(State(server): State<Arc<Server>>) -> Json<Option<RateLimit>> {
+    Json(server.rate_limit())
+}
+
+/// `null` switches the limiter off.
+async fn put_rate_limit(
+    State(server): State<Arc<Server>>,
+    Json(limit): Json<Option<RateLimit>>,
+) -> Result<Json<Option<RateLimit>>, (StatusCode, String)> {
+    server.set_rate_limit(limit).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+    Ok(Json(server.rate_limit()))
 }
 
 async fn checks(State(server): State<Arc<Server>>) -> Json<ChecksInput> {

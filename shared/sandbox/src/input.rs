@@ -143,6 +143,16 @@ pub(crate) fn cancel(body: &Value) -> Result<Cancel, Refusal> {
     Ok(Cancel { reason })
 }
 
+/// Reads the reason in the body of `POST /v2/bookings/{uid}/decline`.
+pub(crate) fn decline(body: &Value) -> Result<Option<String>, Refusal> {
+    let body = object(body)?;
+    let mut findings = Findings::default();
+    findings.unknown(body, &["reason"]);
+    let reason = findings.text(body, "reason");
+    findings.done()?;
+    Ok(reason)
+}
+
 /// Reads the body of `POST /v2/bookings/{uid}/reschedule`.
 pub(crate) fn reschedule(body: &Value) -> Result<Reschedule, Refusal> {
     let body = object(body)?;

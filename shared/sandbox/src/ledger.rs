@@ -1,6 +1,9 @@
 //! The ledger: what arrived, what took effect, what became of each reply. Append-only; an entry is written under the
 //! same lock as the change that it tells of, so `seq` is the true order. Nothing here interprets or removes an entry.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
@@ -39,6 +42,10 @@ pub struct Entry {
     pub status: Option<u16>,
     /// What became of the reply; set if and only if `what` is `reply`.
     pub fate: Option<Fate>,
+    /// Which API key called, numbered by first appearance (1, 2, 3 …); `null` without a good key, and for others.
+    pub key: Option<u64>,
+    /// Whether the limiter turned the request away, in each of its entries.
+    pub throttled: bool,
     /// The fault that befell the request, in each of its entries; the one key that is left out where it does not apply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
@@ -67,6 +74,14 @@ pub enum Effect {
     Cancelled,
     /// One booking is cancelled and another one replaces it.
     Rescheduled,
+    /// A pending booking is accepted.
+    Confirmed,
+    /// A pending booking is rejected.
+    Declined,
+    /// A booking has another host.
+    Reassigned,
+    /// A booking is gone, as if it had never been.
+    Deleted,
 }
 
 /// What became of a reply.
@@ -90,6 +105,8 @@ pub(crate) struct Subject {
     pub(crate) event_type_id: Option<i64>,
     pub(crate) start: Option<DateTime<Utc>>,
     pub(crate) uid: Option<String>,
+    pub(crate) key: Option<u64>,
+    pub(crate) throttled: bool,
     pub(crate) fault: Option<Fault>,
 }
 
@@ -144,7 +161,7 @@ impl Ledger {
     }
 
     fn append(&mut self, at: DateTime<Utc>, what: What, request: u64, subject: &Subject) -> &mut Entry {
-        let Subject { method, path, marker, event_type_id, start, uid, fault } = subject.clone();
+        let Subject { method, path, marker, event_type_id, start, uid, key, throttled, fault } = subject.clone();
         let seq = self.entries.len() as u64 + 1;
         self.entries.push(Entry {
             seq,
@@ -161,11 +178,28 @@ impl Ledger {
             effect: None,
             status: None,
             fate: None,
+            key,
+            throttled,
             fault,
         });
         let last = self.entries.len() - 1;
         &mut self.entries[last]
     }
+}
+
+/// The most requests of one API key that arrived in any stretch of so long a time, turned away or not; those without a
+/// key count as of one more. A client that never exceeds `n` in `window` is never throttled by a limit of `n` in it.
+pub fn most_in_any(ledger: &[Entry], window: Duration) -> usize {
+    let mut arrivals: HashMap<Option<u64>, Vec<DateTime<Utc>>> = HashMap::new();
+    for entry in ledger.iter().filter(|entry| entry.what == What::Arrival) {
+        arrivals.entry(entry.key).or_default().push(entry.at);
+    }
+    let most = |mut moments: Vec<DateTime<Utc>>| {
+        moments.sort_unstable();
+        let within = |first: usize| moments[first..].partition_point(|&at| at < moments[first] + window);
+        (0..moments.len()).map(within).max().unwrap_or_default()
+    };
+    arrivals.into_values().map(most).max().unwrap_or_default()
 }
 
 fn micros<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {

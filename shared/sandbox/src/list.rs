@@ -193,7 +193,7 @@ fn matches_query(booking: &Booking, query: &ListQuery, now: DateTime<Utc>) -> bo
 
 /// Cal.com's listing states are not the statuses of bookings: what waits for the host is upcoming, too.
 fn stands(booking: &Booking, listing: &str, now: DateTime<Utc>) -> bool {
-    let live = booking.status != Status::Cancelled;
+    let live = booking.status.is_live();
     match listing {
         "upcoming" => live && booking.end >= now,
         "past" => live && booking.end <= now,

@@ -1,5 +1,5 @@
 //! `sandbox`: runs a sandbox Cal.com until it is told to stop. Reads arguments, environment and the files of event
-//! types and faults; everything else is the library's.
+//! types, faults and webhooks; everything else is the library's.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use sandbox::{Config, Faults, Overlap};
+use sandbox::{Config, Faults, Overlap, RateLimit, WebhookPlan};
 use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -16,8 +16,10 @@ use tracing_subscriber::EnvFilter;
 /// What stands below the list of options.
 const GUIDE: &str = include_str!("help.txt");
 
-/// A Cal.com to run against: API v2 bookings, as stubborn as the real server, with a ledger of what truly happened.
-/// Bookings live in memory and are gone when it stops.
+/// A Cal.com to run against, for testing a client of Cal.com's API v2 without the real service. It takes bookings by the
+/// real rules and answers with the real bodies; told so, it fails as a server fails, limits requests and sends webhooks;
+/// and it keeps a ledger of what truly happened, to compare with what your client believes. Bookings live in memory and
+/// are gone when it stops.
 #[derive(Parser)]
 #[command(name = "sandbox", after_help = GUIDE)]
 struct Arguments {
@@ -25,15 +27,15 @@ struct Arguments {
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
 
-    /// Milliseconds between the arrival of a create, cancel or reschedule and its effect.
+    /// Milliseconds, 0 or more, between the arrival of a create, cancel or reschedule and its effect.
     #[arg(long, default_value_t = 0, value_name = "MS")]
     latency_before_ms: u64,
 
-    /// Milliseconds between that effect and the reply.
+    /// Milliseconds, 0 or more, between that effect and the reply.
     #[arg(long, default_value_t = 0, value_name = "MS")]
     latency_after_ms: u64,
 
-    /// JSON file with a list of event types that can be booked from the start.
+    /// JSON file with a list of event types that can be booked from the start; without it, none until they are PUT.
     #[arg(long, value_name = "FILE.json")]
     event_types: Option<PathBuf>,
 
@@ -45,7 +47,29 @@ struct Arguments {
     #[arg(long, value_name = "FILE.json")]
     faults: Option<PathBuf>,
 
-    /// Seed of uids and of faults with a probability: the same seed, the same course. Without it, a random one.
+    /// JSON file with a list of subscriptions to webhooks: see "Webhooks" below. Without it, nobody is told.
+    #[arg(long, value_name = "FILE.json")]
+    webhooks: Option<PathBuf>,
+
+    /// JSON file with a plan that repeats, delays or loses webhooks: see "Webhooks" below.
+    #[arg(long, value_name = "FILE.json")]
+    webhook_plan: Option<PathBuf>,
+
+    /// Requests, 1 or more, that one API key may make in one window; the next one is answered 429 and begins a block.
+    /// Cal.com grants 120. Without it there is no limit.
+    #[arg(long, value_name = "N")]
+    rate_limit: Option<u32>,
+
+    /// Length of that window in milliseconds, 1 to 600000.
+    #[arg(long, default_value_t = RateLimit::default().window_ms, value_name = "MS", requires = "rate_limit")]
+    rate_window_ms: u64,
+
+    /// Length of that block in milliseconds, 1 to 600000.
+    #[arg(long, default_value_t = RateLimit::default().block_ms, value_name = "MS", requires = "rate_limit")]
+    rate_block_ms: u64,
+
+    /// Seed of uids, of faults with a probability and of the webhooks' plan: the same seed, the same course. Without it,
+    /// a random one.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
@@ -62,7 +86,7 @@ struct Arguments {
     #[arg(long)]
     without_overlap_check: bool,
 
-    /// Milliseconds by which reads, of one booking and of lists, lag behind the changes.
+    /// Milliseconds, 0 or more, by which reads, of one booking and of lists, lag behind the changes.
     #[arg(long, default_value_t = 0, value_name = "MS")]
     replica_lag_ms: u64,
 }
@@ -81,12 +105,24 @@ async fn main() -> anyhow::Result<()> {
         Some(path) => read(path, "a plan of faults")?,
         None => Faults::default(),
     };
+    let webhooks = match &arguments.webhooks {
+        Some(path) => read(path, "a list of subscriptions")?,
+        None => Vec::new(),
+    };
+    let webhook_plan = match &arguments.webhook_plan {
+        Some(path) => read(path, "a plan of webhooks")?,
+        None => WebhookPlan::default(),
+    };
+    let (window_ms, block_ms) = (arguments.rate_window_ms, arguments.rate_block_ms);
     let config = Config {
         listen: arguments.listen,
         latency_before: Duration::from_millis(arguments.latency_before_ms),
         latency_after: Duration::from_millis(arguments.latency_after_ms),
         event_types,
         faults,
+        rate_limit: arguments.rate_limit.map(|requests| RateLimit { requests, window_ms, block_ms }),
+        webhooks,
+        webhook_plan,
         seed: arguments.seed,
         api_key: arguments.api_key.filter(|key| !key.is_empty()),
         natural_key: !arguments.without_natural_key,

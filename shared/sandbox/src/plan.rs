@@ -127,6 +127,11 @@ impl Player {
 }
 
 impl Plan {
+    /// The limiter has turned the request away: it meets no fault.
+    pub(crate) fn throttled(wait: Duration) -> Self {
+        Self { effect: When::Never, reply: Reply::TooMany(wait), ..Self::good(Latency::default()) }
+    }
+
     fn good(latency: Latency) -> Self {
         Self { fault: None, latency, effect: When::First, reply: Reply::Truth }
     }

@@ -33,13 +33,19 @@ impl Head {
     }
 }
 
-/// The routes that are here.
+/// The routes that are here. A text is the uid in the path.
 pub(crate) enum Route {
     Create,
     List,
     Read(String),
     Cancel(String),
     Reschedule(String),
+    Confirm(String),
+    Decline(String),
+    /// To the host of this number. For others only: no path of the API leads here.
+    Reassign(String, i64),
+    /// For others only, too.
+    Delete(String),
     Unknown,
 }
 
@@ -54,6 +60,8 @@ impl Route {
             (&Method::GET, [uid]) => Self::Read((*uid).to_owned()),
             (&Method::POST, [uid, "cancel"]) => Self::Cancel((*uid).to_owned()),
             (&Method::POST, [uid, "reschedule"]) => Self::Reschedule((*uid).to_owned()),
+            (&Method::POST, [uid, "confirm"]) => Self::Confirm((*uid).to_owned()),
+            (&Method::POST, [uid, "decline"]) => Self::Decline((*uid).to_owned()),
             _ => Self::Unknown,
         }
     }
@@ -66,7 +74,21 @@ impl Route {
             Self::Reschedule(_) => Some(On::Reschedule),
             Self::Read(_) => Some(On::Get),
             Self::List => Some(On::List),
-            Self::Unknown => None,
+            Self::Confirm(_) | Self::Decline(_) | Self::Reassign(..) | Self::Delete(_) | Self::Unknown => None,
+        }
+    }
+
+    /// The booking that it names.
+    pub(crate) fn uid(&self) -> Option<&str> {
+        match self {
+            Self::Read(uid)
+            | Self::Cancel(uid)
+            | Self::Reschedule(uid)
+            | Self::Confirm(uid)
+            | Self::Decline(uid)
+            | Self::Reassign(uid, _)
+            | Self::Delete(uid) => Some(uid),
+            Self::Create | Self::List | Self::Unknown => None,
         }
     }
 }
@@ -101,20 +123,21 @@ impl Received {
 }
 
 /// Who calls.
-pub(crate) enum Caller {
-    KeyHolder,
+pub(crate) enum Caller<'a> {
+    /// With a good key: this one.
+    KeyHolder(&'a str),
     Anybody,
 }
 
 /// Most routes are open to anybody, but a wrong key is refused everywhere. The throttler runs before the guards and
 /// is the first to find that a key with Cal.com's prefix is unknown.
-pub(crate) fn authenticate(api_key: Option<&str>, authorization: Option<&str>) -> Result<Caller, Refusal> {
+pub(crate) fn authenticate<'a>(api_key: Option<&str>, authorization: Option<&'a str>) -> Result<Caller<'a>, Refusal> {
     let Some(key) = authorization.and_then(|value| value.strip_prefix("Bearer ")).filter(|key| !key.is_empty()) else {
         return Ok(Caller::Anybody);
     };
     match api_key {
-        None => Ok(Caller::KeyHolder),
-        Some(expected) if expected == key => Ok(Caller::KeyHolder),
+        None => Ok(Caller::KeyHolder(key)),
+        Some(expected) if expected == key => Ok(Caller::KeyHolder(key)),
         Some(_) if key.starts_with("cal_") => Err(Refusal::unauthorized("CustomThrottlerGuard - Invalid API Key")),
         Some(_) => Err(Refusal::unauthorized("ApiAuthStrategy - api key - Your api key is not valid")),
     }

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use axum::http::StatusCode;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::Value;
 
 use crate::answer::{Answer, Refusal};
@@ -13,7 +13,9 @@ use crate::calendar::{Calendar, Done};
 use crate::fault::{self, Marker};
 use crate::input;
 use crate::ledger::{Effect, Ledger, Subject};
+use crate::limiter::Limiter;
 use crate::list;
+use crate::payload::{Event, Occasion};
 use crate::plan::{Latency, Player};
 use crate::replica::Replica;
 use crate::request::{Caller, Head, Received, Route, authenticate};
@@ -23,9 +25,19 @@ pub(crate) struct Scene {
     pub(crate) calendar: Calendar,
     pub(crate) ledger: Ledger,
     pub(crate) latency: Latency,
+    pub(crate) limiter: Limiter,
     pub(crate) player: Player,
     pub(crate) replica: Replica,
     pub(crate) requests: u64,
+}
+
+/// Who asks for a change, and on which way.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin {
+    /// The API, with a good key or without any.
+    Api { authenticated: bool },
+    /// Cal.com's own pages, where the host is at home.
+    Others,
 }
 
 impl Scene {
@@ -36,16 +48,16 @@ impl Scene {
         body: &Received,
         now: DateTime<Utc>,
     ) -> Result<Outcome, Refusal> {
-        // The router comes before the guards. A request without the right version really falls back to an older
-        // controller, which has other paths and bodies; here it finds no route, the most frequent way to notice.
-        if !head.version_known || matches!(head.route, Route::Unknown) {
-            return Err(Refusal::not_found(format!("Cannot {} {}", head.method, head.url)));
-        }
-        let caller = authenticate(api_key, head.authorization.as_deref())?;
+        let caller = admit(api_key, head)?;
+        let origin = caller.origin();
         match &head.route {
             Route::Create | Route::Cancel(_) | Route::Reschedule(_) => {
-                self.change(&head.route, body.json()?, matches!(caller, Caller::KeyHolder), now)
+                self.change(&head.route, body.json()?, origin, now)
             }
+            Route::Confirm(_) | Route::Decline(_) => match caller {
+                Caller::KeyHolder(_) => self.change(&head.route, body.json()?, origin, now),
+                Caller::Anybody => Err(no_authentication()),
+            },
             Route::Read(uid) => {
                 let unseen = self.replica.unseen(Instant::now());
                 let seen = unseen.get(uid.as_str()).copied().unwrap_or_else(|| self.calendar.find(uid));
@@ -55,16 +67,13 @@ impl Scene {
                 }
             }
             Route::List => match caller {
-                Caller::KeyHolder => {
+                Caller::KeyHolder(_) => {
                     let query = list::parse(&head.uri)?;
                     Ok(Outcome::Shown(self.calendar.list(&query, &self.replica.unseen(Instant::now()), now)))
                 }
-                Caller::Anybody => Err(Refusal::unauthorized(
-                    "PermissionsGuard - no authentication provided. Provide either authorization bearer token containing \
-                     managed user access token or oAuth client id in 'x-cal-client-id' header.",
-                )),
+                Caller::Anybody => Err(no_authentication()),
             },
-            Route::Unknown => Err(Refusal::not_found(format!("Cannot {} {}", head.method, head.url))),
+            Route::Reassign(..) | Route::Delete(_) | Route::Unknown => Err(no_route(head)),
         }
     }
 
@@ -81,8 +90,35 @@ impl Scene {
                 Ok(reschedule) => self.calendar.look_before_reschedule(uid, &reschedule).map(|()| true),
                 Err(_) => Ok(false),
             },
-            Route::Cancel(_) | Route::Read(_) | Route::List | Route::Unknown => Ok(false),
+            Route::Cancel(_)
+            | Route::Confirm(_)
+            | Route::Decline(_)
+            | Route::Reassign(..)
+            | Route::Delete(_)
+            | Route::Read(_)
+            | Route::List
+            | Route::Unknown => Ok(false),
         }
+    }
+
+    /// What is told of a change before it is done: of a cancellation that is allowed.
+    pub(crate) fn foretell(&self, route: &Route, body: &Value, origin: Origin, now: DateTime<Utc>) -> Option<Event> {
+        let Route::Cancel(uid) = route else { return None };
+        let cancel = input::cancel(body).ok()?;
+        let booking = self.calendar.as_cancelled(uid, cancel, origin.authenticated(), now).ok()?;
+        Some(self.event(booking, Occasion::Cancelled))
+    }
+
+    /// The same for a request to the API, which may not even get so far.
+    pub(crate) fn foretell_of(
+        &self,
+        api_key: Option<&str>,
+        head: &Head,
+        body: &Received,
+        now: DateTime<Utc>,
+    ) -> Option<Event> {
+        let origin = admit(api_key, head).ok()?.origin();
+        self.foretell(&head.route, body.json().ok()?, origin, now)
     }
 
     /// Changes the calendar, and keeps from the replica what it shall not see yet.
@@ -90,28 +126,31 @@ impl Scene {
         &mut self,
         route: &Route,
         body: &Value,
-        authenticated: bool,
+        origin: Origin,
         now: DateTime<Utc>,
     ) -> Result<Outcome, Refusal> {
-        let named = match route {
-            Route::Cancel(uid) | Route::Reschedule(uid) => Some(uid),
-            Route::Create | Route::Read(_) | Route::List | Route::Unknown => None,
-        };
-        let before = named.filter(|_| self.replica.lags()).and_then(|uid| self.calendar.find(uid)).cloned();
+        // The real database keeps milliseconds, and a list is asked for what was changed after one of them.
+        let now = now.trunc_subsecs(3);
+        let before = route.uid().filter(|_| self.replica.lags()).and_then(|uid| self.calendar.find(uid)).cloned();
+        let calendar = &mut self.calendar;
         let (status, done) = match route {
-            Route::Create => (StatusCode::CREATED, self.calendar.create(input::create(body)?, now)?),
+            Route::Create => (StatusCode::CREATED, calendar.create(input::create(body)?, now)?),
             Route::Cancel(uid) => {
-                (StatusCode::OK, self.calendar.cancel(uid, input::cancel(body)?, authenticated, now)?)
+                (StatusCode::OK, calendar.cancel(uid, input::cancel(body)?, origin.authenticated(), now)?)
             }
-            Route::Reschedule(uid) => {
-                (StatusCode::CREATED, self.calendar.reschedule(uid, input::reschedule(body)?, now)?)
-            }
+            Route::Reschedule(uid) => (StatusCode::CREATED, calendar.reschedule(uid, input::reschedule(body)?, now)?),
+            Route::Confirm(uid) => (StatusCode::OK, calendar.confirm(uid, now)?),
+            Route::Decline(uid) => (StatusCode::OK, calendar.decline(uid, input::decline(body)?, now)?),
+            Route::Reassign(uid, host_id) => (StatusCode::OK, calendar.reassign(uid, *host_id, now)?),
+            Route::Delete(uid) => (StatusCode::OK, calendar.delete(uid)?),
             Route::Read(_) | Route::List | Route::Unknown => return Err(Refusal::not_found("Cannot change anything")),
         };
         let at = Instant::now();
         match done.effect {
             Some(Effect::Created) => self.replica.note(done.uid.clone(), None, at),
-            Some(Effect::Cancelled) => self.replica.note(done.uid.clone(), before, at),
+            Some(Effect::Cancelled | Effect::Confirmed | Effect::Declined | Effect::Reassigned | Effect::Deleted) => {
+                self.replica.note(done.uid.clone(), before, at);
+            }
             Some(Effect::Rescheduled) => {
                 self.replica.note(done.uid.clone(), None, at);
                 self.replica.note(done.previous_uid.clone().unwrap_or_default(), before, at);
@@ -121,21 +160,44 @@ impl Scene {
         Ok(Outcome::Done(status, done))
     }
 
-    /// Notes what has changed, and shows it.
+    /// Notes what has changed, shows it, and says what is to be told of it.
     pub(crate) fn done(
         &mut self,
         number: u64,
         subject: &mut Subject,
         status: StatusCode,
         done: Done,
+        origin: Origin,
         now: DateTime<Utc>,
-    ) -> Answer {
+    ) -> (Answer, Option<Event>) {
+        let told = self.tell(&done, origin);
         let Done { uid, effect, previous_uid } = done;
         subject.uid = Some(uid.clone());
         if let Some(effect) = effect {
             self.ledger.effect(now, number, subject, effect, previous_uid);
         }
-        Answer::success(status, self.calendar.find(&uid).map_or(Value::Null, Booking::wire))
+        (Answer::success(status, self.calendar.find(&uid).map_or(Value::Null, Booking::wire)), told)
+    }
+
+    /// A handover and a deletion have no trigger at Cal.com; a cancellation has been told before it was done.
+    fn tell(&self, done: &Done, origin: Origin) -> Option<Event> {
+        let occasion = match done.effect? {
+            Effect::Created => Occasion::Made,
+            Effect::Rescheduled => {
+                let previous = self.calendar.find(done.previous_uid.as_deref()?)?;
+                let through_the_api = matches!(origin, Origin::Api { .. });
+                Occasion::Moved { previous: Box::new(previous.clone()), through_the_api }
+            }
+            Effect::Confirmed => Occasion::Confirmed,
+            Effect::Declined => Occasion::Declined,
+            Effect::Cancelled | Effect::Reassigned | Effect::Deleted => return None,
+        };
+        Some(self.event(self.calendar.find(&done.uid)?.clone(), occasion))
+    }
+
+    fn event(&self, booking: Booking, occasion: Occasion) -> Event {
+        let event_type = self.calendar.event_type(booking.event_type_id).cloned();
+        Event { booking, event_type, occasion }
     }
 
     /// The marker that stands in the request for itself, or in the booking that it names for a request of its kind.
@@ -146,14 +208,16 @@ impl Scene {
             Route::Create => body.map(input::texts).unwrap_or_default(),
             Route::Cancel(_) => body.and_then(|body| body["cancellationReason"].as_str()).into_iter().collect(),
             Route::Reschedule(_) => body.and_then(|body| body["reschedulingReason"].as_str()).into_iter().collect(),
-            Route::Read(_) | Route::List | Route::Unknown => Vec::new(),
+            Route::Confirm(_)
+            | Route::Decline(_)
+            | Route::Reassign(..)
+            | Route::Delete(_)
+            | Route::Read(_)
+            | Route::List
+            | Route::Unknown => Vec::new(),
         };
-        let of_the_booking = match &head.route {
-            Route::Cancel(uid) | Route::Reschedule(uid) | Route::Read(uid) => {
-                self.calendar.find(uid).map(Booking::texts).unwrap_or_default()
-            }
-            Route::Create | Route::List | Route::Unknown => Vec::new(),
-        };
+        let named = head.route.uid().and_then(|uid| self.calendar.find(uid));
+        let of_the_booking = named.map(Booking::texts).unwrap_or_default();
         let own = own.into_iter().flat_map(fault::markers).find(|marker| marker.on.is_none_or(|meant| meant == on));
         own.or_else(|| of_the_booking.into_iter().flat_map(fault::markers).find(|marker| marker.on == Some(on)))
     }
@@ -167,7 +231,12 @@ impl Scene {
                 subject.event_type_id = body.and_then(|body| body["eventTypeId"].as_i64());
                 subject.start = body.and_then(|body| input::moment(body["start"].as_str()?));
             }
-            Route::Cancel(uid) | Route::Reschedule(uid) => {
+            Route::Cancel(uid)
+            | Route::Reschedule(uid)
+            | Route::Confirm(uid)
+            | Route::Decline(uid)
+            | Route::Reassign(uid, _)
+            | Route::Delete(uid) => {
                 subject.uid = Some(uid.clone());
                 if let Some(booking) = self.calendar.find(uid) {
                     subject.marker = booking.marker().map(str::to_owned);
@@ -191,4 +260,36 @@ pub(crate) enum Outcome {
     Shown(Answer),
     /// A change, or the repetition of one.
     Done(StatusCode, Done),
+}
+
+impl Origin {
+    fn authenticated(self) -> bool {
+        matches!(self, Self::Others | Self::Api { authenticated: true })
+    }
+}
+
+impl Caller<'_> {
+    fn origin(&self) -> Origin {
+        Origin::Api { authenticated: matches!(self, Self::KeyHolder(_)) }
+    }
+}
+
+/// The router comes before the guards. A request without the right version really falls back to an older controller,
+/// which has other paths and bodies; here it finds no route, the most frequent way to notice.
+pub(crate) fn admit<'a>(api_key: Option<&str>, head: &'a Head) -> Result<Caller<'a>, Refusal> {
+    if !head.version_known || matches!(head.route, Route::Unknown) {
+        return Err(no_route(head));
+    }
+    authenticate(api_key, head.authorization.as_deref())
+}
+
+fn no_route(head: &Head) -> Refusal {
+    Refusal::not_found(format!("Cannot {} {}", head.method, head.url))
+}
+
+fn no_authentication() -> Refusal {
+    Refusal::unauthorized(
+        "PermissionsGuard - no authentication provided. Provide either authorization bearer token containing \
+         managed user access token or oAuth client id in 'x-cal-client-id' header.",
+    )
 }

@@ -1,4 +1,4 @@
-//! From a request to its reply: arrival, plan, effect, reply, each noted in the ledger. A request is handled in a task
+//! From a request to its reply: arrival, plan, effect, webhooks, reply, each noted. A request is handled in a task
 //! of its own, so that a client who goes away changes nothing but the fate of the reply, as at the real Cal.com.
 //! Deliberately absent: the rules of booking (calendar.rs), the reading of a request (request.rs),
 //! the body of a reply on its way (reply.rs) and the checks of its body or query (input.rs, list.rs).
@@ -6,41 +6,40 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use http_body_util::LengthLimitError;
-use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::answer::{Answer, Refusal};
+use crate::answer::{Answer, Rate, Refusal};
 use crate::booking::Booking;
 use crate::calendar::Calendar;
 use crate::config::{Checks, Clock, Config, EventType, Overlap};
 use crate::connection::Switch;
 use crate::fault::Faults;
 use crate::ledger::{Entry, Fate, Ledger, Subject};
+use crate::limiter::{Limiter, RateLimit};
+use crate::payload::Event;
 use crate::plan::{Latency, Plan, Player, Reply, When};
+use crate::postman::{Parcel, Postman};
 use crate::replica::Replica;
 use crate::reply::{Delivery, plain};
-use crate::request::{Head, Received, Route};
-use crate::scene::{Outcome, Scene};
+use crate::request::{Caller, Head, Received};
+use crate::scene::{Origin, Outcome, Scene, admit};
 
 /// Largest body read; a longer one is answered 413.
 const BODY_MAX_BYTES: usize = 1024 * 1024;
 
-/// All that a sandbox is, behind one lock.
+/// All that a sandbox is, behind one lock, and the postman, who has his own.
 pub(crate) struct Server {
     api_key: Option<String>,
     clock: Clock,
     seed: Option<u64>,
     state: Mutex<Scene>,
-}
-
-pub(crate) fn router(server: Arc<Server>) -> Router {
-    crate::control::router().merge(crate::others::router()).fallback(receive).with_state(server)
+    pub(crate) postman: Arc<Postman>,
 }
 
 impl Server {
@@ -49,15 +48,23 @@ impl Server {
         let mut calendar = Calendar::new(config.natural_key, config.overlap, config.seed);
         calendar.set_event_types(config.event_types)?;
         let player = Player::new(config.faults, config.seed)?;
+        let postman = Postman::new(config.webhooks, config.webhook_plan, config.seed, config.clock.clone())?;
         let inner = Scene {
             calendar,
             ledger: Ledger::default(),
             latency,
+            limiter: Limiter::new(config.rate_limit)?,
             player,
             replica: Replica::new(config.replica_lag),
             requests: 0,
         };
-        Ok(Self { api_key: config.api_key, clock: config.clock, seed: config.seed, state: Mutex::new(inner) })
+        Ok(Self {
+            api_key: config.api_key,
+            clock: config.clock,
+            seed: config.seed,
+            state: Mutex::new(inner),
+            postman: Arc::new(postman),
+        })
     }
 
     pub(crate) fn ledger(&self, after_seq: u64) -> Vec<Entry> {
@@ -65,7 +72,7 @@ impl Server {
     }
 
     pub(crate) fn bookings(&self) -> Vec<Booking> {
-        self.lock().calendar.bookings().to_vec()
+        self.lock().calendar.bookings().cloned().collect()
     }
 
     pub(crate) fn booking(&self, uid: &str) -> Option<Booking> {
@@ -113,27 +120,38 @@ impl Server {
         self.lock().calendar.set_checks(checks);
     }
 
-    /// A change that comes from elsewhere: the API's rules, none of its waiting, and no fault.
-    pub(crate) fn by_others(&self, route: &Route, body: &Value) -> Answer {
-        let mut inner = self.lock();
-        let now = self.clock.now();
-        let path = match route {
-            Route::Cancel(uid) => format!("/_sandbox/bookings/{uid}/cancel"),
-            Route::Reschedule(uid) => format!("/_sandbox/bookings/{uid}/reschedule"),
-            Route::Create | Route::Read(_) | Route::List | Route::Unknown => "/_sandbox/bookings".to_owned(),
+    pub(crate) fn rate_limit(&self) -> Option<RateLimit> {
+        self.lock().limiter.limit()
+    }
+
+    /// Every key begins anew.
+    pub(crate) fn set_rate_limit(&self, limit: Option<RateLimit>) -> anyhow::Result<()> {
+        self.lock().limiter.set_limit(limit)
+    }
+
+    /// Tells what is told before the change, changes, and tells of the change; each `act` and its webhooks under one
+    /// lock. Hands back the answer, and the webhooks that are to follow the reply.
+    pub(crate) async fn carry_out(
+        &self,
+        foretell: impl FnOnce(&Scene, DateTime<Utc>) -> Option<Event>,
+        act: impl FnOnce(&mut Scene, DateTime<Utc>) -> (Answer, Option<Event>),
+    ) -> (Answer, Vec<Parcel>) {
+        let copies =
+            |event: Option<Event>, now| event.map(|event| self.postman.copies(&event, now)).unwrap_or_default();
+        let foretold = {
+            let scene = self.lock();
+            let now = self.clock.now();
+            copies(foretell(&scene, now), now)
         };
-        let mut subject = inner.subject(route, Some(body));
-        subject.method = Method::POST.to_string();
-        subject.path.clone_from(&path);
-        match inner.change(route, body, true, now) {
-            Ok(Outcome::Done(status, done)) => {
-                inner.requests += 1;
-                let number = inner.requests;
-                inner.done(number, &mut subject, status, done, now)
-            }
-            Ok(Outcome::Shown(answer)) => answer,
-            Err(refusal) => refusal.answer(&path, now),
-        }
+        let mut later = self.postman.deliver(foretold).await;
+        let (answer, told) = {
+            let mut scene = self.lock();
+            let now = self.clock.now();
+            let (answer, event) = act(&mut scene, now);
+            (answer, copies(event, now))
+        };
+        later.extend(self.postman.deliver(told).await);
+        (answer, later)
     }
 
     pub(crate) fn note_reply(&self, request: u64, subject: &Subject, status: Option<u16>, fate: Fate) {
@@ -155,11 +173,25 @@ impl Server {
         subject.method = head.method.to_string();
         head.uri.path().clone_into(&mut subject.path);
         let marker = inner.marker(head, body);
-        let Scene { player, ledger, latency, .. } = &mut *inner;
-        let plan = player.decide(head.route.on(), marker, &subject.name(), *latency);
+        let Scene { player, ledger, latency, limiter, .. } = &mut *inner;
+        // The limiter is the first of the guards: it counts what has a route and no wrong key, and a request that it
+        // turns away meets no fault.
+        let grant = match admit(self.api_key.as_deref(), head) {
+            Ok(Caller::KeyHolder(key)) => {
+                subject.key = Some(limiter.number(key));
+                limiter.count(subject.key, now)
+            }
+            Ok(Caller::Anybody) => limiter.count(None, now),
+            Err(_) => None,
+        };
+        let plan = match grant.as_ref().filter(|grant| grant.throttled) {
+            Some(grant) => Plan::throttled(grant.rate.reset),
+            None => player.decide(head.route.on(), marker, &subject.name(), *latency),
+        };
+        subject.throttled = grant.as_ref().is_some_and(|grant| grant.throttled);
         subject.fault = plan.fault;
         ledger.arrival(now, number, &subject);
-        Call { number, subject, plan }
+        Call { number, subject, plan, rate: grant.map(|grant| grant.rate) }
     }
 
     /// Arrival lies behind, the reply ahead: waits, acts and answers as planned. The fate of the reply is noted wherever
@@ -174,16 +206,23 @@ impl Server {
     ) {
         let Plan { latency, effect, reply, .. } = call.plan;
         pause(latency.before).await;
-        let truth = match effect {
-            When::First => Some(self.perform(&mut call, &head, &body).await),
-            When::Never | When::After(_) => None,
+        let (truth, later) = match effect {
+            When::First => {
+                let (answer, later) = self.perform(&mut call, &head, &body).await;
+                (Some(answer), later)
+            }
+            When::Never | When::After(_) => (None, Vec::new()),
         };
         pause(latency.after).await;
         let now = self.clock.now();
         let said = match reply {
             Reply::Broken => Some(Refusal::broken().answer(&head.url, now)),
-            Reply::TooMany(wait) => Some(Answer::too_many(wait, &head.url, now)),
+            Reply::TooMany(wait) => Some(Answer::too_many(&self.lock().limiter.feigned(wait), &head.url, now)),
             Reply::Truth | Reply::Late(_) | Reply::Half | Reply::Closed | Reply::Reset | Reply::Hang(_) => truth,
+        };
+        let said = match (said, &call.rate) {
+            (Some(answer), Some(rate)) if answer.headers.is_empty() => Some(answer.with_rate(rate)),
+            (said, _) => said,
         };
         let status = said.as_ref().map(|answer| answer.status);
         tracing::debug!(request = call.number, method = %head.method, ?status, fault = ?call.plan.fault, "answered");
@@ -221,16 +260,18 @@ impl Server {
                 let _ = hand_over.send(withheld());
             }
         }
+        // The sender is never used, only dropped.
+        let _ = ended.await;
+        self.postman.follow(later).await;
         if let When::After(wait) = effect {
-            // The sender is never used, only dropped.
-            let _ = ended.await;
             pause(wait).await;
-            self.perform(&mut call, &head, &body).await;
+            let (_, later) = self.perform(&mut call, &head, &body).await;
+            self.postman.follow(later).await;
         }
     }
 
     /// Looks, waits as long as the real server has its eyes shut, and acts; or acts at once.
-    async fn perform(&self, call: &mut Call, head: &Head, body: &Received) -> Answer {
+    async fn perform(&self, call: &mut Call, head: &Head, body: &Received) -> (Answer, Vec<Parcel>) {
         let looked = {
             let inner = self.lock();
             match inner.calendar.checks().overlap {
@@ -242,21 +283,20 @@ impl Server {
             match free {
                 Ok(true) => pause(window).await,
                 Ok(false) => {}
-                Err(refusal) => return refusal.answer(&head.url, self.clock.now()),
+                Err(refusal) => return (refusal.answer(&head.url, self.clock.now()), Vec::new()),
             }
         }
-        self.act(call, head, body)
-    }
-
-    /// Checks, changes and notes the change, all under one lock.
-    fn act(&self, call: &mut Call, head: &Head, body: &Received) -> Answer {
-        let mut inner = self.lock();
-        let now = self.clock.now();
-        match inner.decide(self.api_key.as_deref(), head, body, now) {
-            Ok(Outcome::Shown(answer)) => answer,
-            Ok(Outcome::Done(status, done)) => inner.done(call.number, &mut call.subject, status, done, now),
-            Err(refusal) => refusal.answer(&head.url, now),
-        }
+        let api_key = self.api_key.as_deref();
+        let foretell = |scene: &Scene, now| scene.foretell_of(api_key, head, body, now);
+        self.carry_out(foretell, |scene, now| match scene.decide(api_key, head, body, now) {
+            Ok(Outcome::Shown(answer)) => (answer, None),
+            Ok(Outcome::Done(status, done)) => {
+                let origin = Origin::Api { authenticated: call.subject.key.is_some() };
+                scene.done(call.number, &mut call.subject, status, done, origin, now)
+            }
+            Err(refusal) => (refusal.answer(&head.url, now), None),
+        })
+        .await
     }
 }
 
@@ -265,10 +305,12 @@ struct Call {
     number: u64,
     subject: Subject,
     plan: Plan,
+    /// What the limiter says of it, while it is on.
+    rate: Option<Rate>,
 }
 
 /// Every request that is not for `/_sandbox`.
-async fn receive(
+pub(crate) async fn receive(
     State(server): State<Arc<Server>>,
     ConnectInfo(switch): ConnectInfo<Switch>,
     request: Request,

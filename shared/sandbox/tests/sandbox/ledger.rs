@@ -30,7 +30,7 @@ async fn every_entry_with_every_key() {
         json!({
             "seq": seq, "at": "2050-09-01T08:00:00.000000Z", "what": what, "request": request, "method": method,
             "path": path, "marker": null, "event_type_id": null, "start": null, "uid": null, "previous_uid": null,
-            "effect": null, "status": null, "fate": null,
+            "effect": null, "status": null, "fate": null, "key": 1, "throttled": false,
         })
     };
     let with = |mut entry: Value, more: Value| {

@@ -145,3 +145,48 @@ async fn listing_needs_a_key() {
         Reply { status: 401, body: envelope("/v2/bookings", 401, "UnauthorizedException", "Unauthorized", message) },
     );
 }
+
+#[tokio::test]
+async fn every_change_moves_the_time_of_the_last_update() {
+    let client = Client::start(config()).await;
+    let create = |id: i64, hour: u32| {
+        let client = &client;
+        async move { client.create(id, &format!("2050-09-05T{hour:02}:00:00Z")).await.uid().to_owned() }
+    };
+    let [cancelled, moved, handed] = [create(101, 8).await, create(101, 9).await, create(101, 10).await];
+    let [confirmed, declined] = [create(301, 12).await, create(301, 13).await];
+    let [theirs, untouched] = [create(201, 14).await, create(201, 15).await];
+    client.set_now("2050-09-02T08:00:00.123456Z");
+    client.cancel(&cancelled).await;
+    let new = client.reschedule(&moved, "2050-09-05T11:00:00Z").await.uid().to_owned();
+    client.sandbox.reassign_by_others(&handed, 2).await.unwrap();
+    client.post(&format!("/bookings/{confirmed}/confirm"), &json!({})).await;
+    client.post(&format!("/bookings/{declined}/decline"), &json!({})).await;
+    client.sandbox.cancel_by_others(&theirs).await.unwrap();
+    let page = client.get("/bookings?afterUpdatedAt=2050-09-02T08:00:00.123Z").await;
+    let data = page.data().as_array().unwrap();
+    let changed: Vec<_> = data.iter().map(|booking| booking["uid"].as_str().unwrap()).collect();
+    assert_eq!(changed, [&*cancelled, &moved, &handed, &new, &confirmed, &declined, &theirs]);
+    assert!(data.iter().all(|booking| booking["updatedAt"] == "2050-09-02T08:00:00.123Z"));
+    let rest = client.get("/bookings?beforeUpdatedAt=2050-09-02T08:00:00.122Z").await;
+    assert_eq!(rest.data().as_array().unwrap().len(), 1);
+    assert_eq!(rest.data()[0]["uid"], untouched);
+    let all = client.get("/bookings?beforeUpdatedAt=2050-09-02T08:00:00.123Z").await;
+    assert_eq!(all.data().as_array().unwrap().len(), 8, "what is shown in milliseconds is kept in milliseconds");
+}
+
+#[tokio::test]
+async fn a_name_a_number_and_further_orders() {
+    let client = five().await;
+    for (query, expected) in [
+        ("?attendeeName=Max%20M%C3%BCller&eventTypeId=102", "05 10"),
+        ("?sortStart=asc&skip=1&take=2", "05 09,05 10"),
+        ("?sortEnd=asc", "05 08,05 09,05 10,06 09,07 09"),
+        ("?sortCreated=desc", "07 09,06 09,05 08,05 10,05 09"),
+        ("?sortUpdatedAt=asc", "05 09,05 08,06 09,07 09,05 10"),
+        ("?afterCreatedAt=2050-09-01T11:00:00Z&beforeCreatedAt=2050-09-01T12:00:00Z", "05 08,05 10"),
+        ("?afterUpdatedAt=2050-09-01T12:00:00Z&beforeUpdatedAt=2050-09-01T13:00:00Z", "05 08,06 09"),
+    ] {
+        assert_eq!(starts(&client.get(&format!("/bookings{query}")).await).join(","), expected, "{query}");
+    }
+}

@@ -4,14 +4,19 @@
 
 mod cancel;
 mod client;
+mod confirm;
 mod control;
 mod create;
 mod faults;
 mod faults_asked_for;
 mod ledger;
+mod limiter;
 mod list;
 mod others;
 mod overlap;
 mod program;
+mod receiver;
 mod replica;
 mod reschedule;
+mod webhook_plan;
+mod webhooks;

@@ -80,7 +80,7 @@ async fn what_others_book_in_the_window_is_not_seen() {
     let client = Client::start(Config { overlap: Overlap::Toctou(Duration::from_millis(500)), ..config() }).await;
     let theirs = async {
         client.ledger_when(|ledger| ledger.len() == 1).await;
-        client.sandbox.create_by_others(&body(102, QUARTER_PAST)).unwrap()
+        client.sandbox.create_by_others(&body(102, QUARTER_PAST)).await.unwrap()
     };
     let (ours, theirs) = futures::future::join(client.create(101, NINE), theirs).await;
     assert_eq!((ours.status, theirs.start), (201, at(QUARTER_PAST)));

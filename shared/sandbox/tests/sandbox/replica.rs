@@ -77,7 +77,38 @@ async fn what_others_do_is_seen_late_too() {
     let client = Client::start(config()).await;
     let uid = client.create(101, NINE).await.uid().to_owned();
     client.sandbox.set_replica_lag(FOR_EVER);
-    let moved = client.sandbox.reschedule_by_others(&uid, at(ELEVEN)).unwrap();
+    let moved = client.sandbox.reschedule_by_others(&uid, at(ELEVEN)).await.unwrap();
     assert_eq!(read(&client, &uid).await.data()["status"], "accepted");
     assert_eq!(read(&client, &moved.uid).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_deleted_booking_is_seen_until_the_lag_is_over() {
+    let client = Client::start(config()).await;
+    let uid = client.create(101, NINE).await.uid().to_owned();
+    let later = client.create(101, ELEVEN).await.uid().to_owned();
+    client.sandbox.set_replica_lag(FOR_EVER);
+    client.sandbox.delete_by_others(&uid).await.unwrap();
+    assert_eq!(read(&client, &uid).await.status, 200);
+    let accepted = |uid: &String| (uid.clone(), "accepted".to_owned());
+    assert_eq!(listed(&client, "").await, [accepted(&uid), accepted(&later)]);
+    client.sandbox.set_replica_lag(Duration::ZERO);
+    assert_eq!(read(&client, &uid).await.status, 404);
+    assert_eq!(listed(&client, "").await, [accepted(&later)]);
+}
+
+#[tokio::test]
+async fn what_was_updated_lately_is_not_seen_either() {
+    let client = Client::start(config()).await;
+    let pending = client.create(301, NINE).await.uid().to_owned();
+    let handed = client.create(101, ELEVEN).await.uid().to_owned();
+    client.sandbox.set_replica_lag(FOR_EVER);
+    client.set_now("2050-09-02T08:00:00Z");
+    client.sandbox.confirm_by_others(&pending).await.unwrap();
+    client.sandbox.reassign_by_others(&handed, 2).await.unwrap();
+    let since = "?afterUpdatedAt=2050-09-02T00:00:00Z";
+    assert_eq!(listed(&client, since).await, []);
+    client.sandbox.set_replica_lag(Duration::ZERO);
+    let accepted = |uid: &String| (uid.clone(), "accepted".to_owned());
+    assert_eq!(listed(&client, since).await, [accepted(&pending), accepted(&handed)]);
 }

@@ -112,6 +112,8 @@ impl World {
             lock_wait: seconds(2),
             statement_timeout: seconds(10),
             lease: seconds(10),
+            calcom_timeout: seconds(8),
+            calcom_requests_per_minute: 120,
             quarantine: seconds(90),
             patience: seconds(900),
             back_off_base: seconds(1),

@@ -42,6 +42,8 @@ const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 pub const CALCOM_TIMEOUT: Duration = Duration::from_secs(1);
 pub const LEASE: Duration = Duration::from_secs(2);
 pub const QUARANTINE: Duration = Duration::from_secs(3);
+/// Of one key: a run that books more than a small salon in a minute raises the budget. Who tests the budget sets his own.
+const REQUESTS_PER_MINUTE: u32 = 1_000_000;
 
 /// What a world is made of.
 pub struct Setup {
@@ -152,6 +154,7 @@ impl World {
             ("ASKPRO_CALCOM_URL", self.sandbox.url.clone()),
             ("ASKPRO_CALCOM_ALLOW_INSECURE", "true".to_owned()),
             ("ASKPRO_CALCOM_TIMEOUT_MS", milliseconds(CALCOM_TIMEOUT)),
+            ("ASKPRO_CALCOM_REQUESTS_PER_MINUTE", REQUESTS_PER_MINUTE.to_string()),
             ("ASKPRO_LEASE_MS", milliseconds(LEASE)),
             ("ASKPRO_RENEWAL_MS", "500".to_owned()),
             ("ASKPRO_WORKER_LOCK_WAIT_MS", "1000".to_owned()),
@@ -323,6 +326,8 @@ fn settings(url: &str) -> StoreSettings {
         lock_wait: Duration::from_secs(2),
         statement_timeout: Duration::from_secs(10),
         lease: LEASE,
+        calcom_timeout: CALCOM_TIMEOUT,
+        calcom_requests_per_minute: REQUESTS_PER_MINUTE,
         quarantine: QUARANTINE,
         patience: Duration::from_secs(900),
         back_off_base: Duration::from_secs(1),

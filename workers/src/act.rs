@@ -4,8 +4,6 @@
 //! claim promised the others that nothing of this op begins later. Deliberately absent: a second request. What may
 //! have happened is looked for.
 
-use std::time::Duration;
-
 use calcom::{Attendee, Create};
 use domain::answer::Answer;
 use domain::effect::EffectKind;
@@ -27,25 +25,13 @@ const RESCHEDULE_REASON: &str = "Rescheduled through the booking service";
 pub(crate) struct Acted {
     /// How the op stands now.
     pub(crate) outcome: Outcome,
-    /// Cal.com asked for this pause of the company's key.
-    pub(crate) pause: Option<Duration>,
     /// The 4xx after which a look was made.
     pub(crate) answered: Option<u16>,
 }
 
 impl From<Outcome> for Acted {
     fn from(outcome: Outcome) -> Self {
-        let pause = match &outcome {
-            Outcome::Snoozed { pause } | Outcome::NotSeen { pause } => *pause,
-            Outcome::Applied { .. }
-            | Outcome::Overtaken { .. }
-            | Outcome::Gone
-            | Outcome::Refused(_)
-            | Outcome::Never
-            | Outcome::Unknown { .. }
-            | Outcome::Review { .. } => None,
-        };
-        Self { outcome, pause, answered: None }
+        Self { outcome, answered: None }
     }
 }
 
@@ -61,7 +47,7 @@ pub(crate) async fn act(world: &World, held: &Held, lost: &CancellationToken) ->
         }
         Err(error) => {
             tracing::warn!(%error, "the company's key of Cal.com could not be read");
-            return Some(without_a_request(claimed.mode, Outcome::Snoozed { pause: None }).into());
+            return Some(without_a_request(claimed.mode, Outcome::Snoozed { wait: None }).into());
         }
     };
     if lost.is_cancelled() {
@@ -91,7 +77,7 @@ pub(crate) async fn act(world: &World, held: &Held, lost: &CancellationToken) ->
 fn without_a_request(mode: Mode, unsent: Outcome) -> Outcome {
     match mode {
         Mode::Act => unsent,
-        Mode::Resolve => Outcome::NotSeen { pause: None },
+        Mode::Resolve => Outcome::NotSeen { wait: None },
     }
 }
 
@@ -150,6 +136,8 @@ fn invented_address(attendee: &store::Attendee, domain: &str) -> Option<String> 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use domain::id::CustomerId;
     use uuid::Uuid;
 
@@ -177,26 +165,17 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_look_after_a_no_keeps_the_no_and_the_pause() {
-        let pause = Some(Duration::from_secs(60));
-        let acted = after_a_no(409, Outcome::NotSeen { pause });
+    fn a_failed_look_after_a_no_keeps_the_no() {
+        let acted = after_a_no(409, Outcome::NotSeen { wait: Some(Duration::from_secs(60)) });
         let answered = Some(409);
-        assert_eq!(acted, Acted { outcome: Outcome::Unknown { answered }, pause, answered });
-        assert_eq!(after_a_no(404, Outcome::Gone), Acted { outcome: Outcome::Gone, pause: None, answered: Some(404) });
-    }
-
-    #[test]
-    fn a_pause_is_found_in_what_was_throttled() {
-        let pause = Some(Duration::from_secs(60));
-        assert_eq!(Acted::from(Outcome::Snoozed { pause }).pause, pause);
-        assert_eq!(Acted::from(Outcome::NotSeen { pause }).pause, pause);
-        assert_eq!(Acted::from(Outcome::Never).pause, None);
+        assert_eq!(acted, Acted { outcome: Outcome::Unknown { answered }, answered });
+        assert_eq!(after_a_no(404, Outcome::Gone), Acted { outcome: Outcome::Gone, answered: Some(404) });
     }
 
     #[test]
     fn without_a_key_a_look_has_seen_nothing() {
         let unsent = Outcome::Review { why: "calcom_key_missing" };
         assert_eq!(without_a_request(Mode::Act, unsent.clone()), unsent);
-        assert_eq!(without_a_request(Mode::Resolve, unsent), Outcome::NotSeen { pause: None });
+        assert_eq!(without_a_request(Mode::Resolve, unsent), Outcome::NotSeen { wait: None });
     }
 }

@@ -98,7 +98,8 @@ fn not_read(failure: &LookFailure) -> Reading {
     tracing::warn!(?failure, "a booking could not be read");
     let wait = match failure {
         LookFailure::Throttled { wait } => Some(*wait),
-        LookFailure::NotSent | LookFailure::Unauthorized | LookFailure::Other => None,
+        LookFailure::NotSent { wait } => *wait,
+        LookFailure::Unauthorized | LookFailure::Other => None,
     };
     Reading::NotRead { wait }
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
+use crate::budget::tell_budgets;
 use crate::gauges::gauges;
 use crate::health;
 use crate::holds::expire_holds;
@@ -63,6 +64,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let periods = [settings.sweep_ms, settings.audit_ms].map(Duration::from_millis);
     beside.spawn(sweep(world.clone(), periods[0], periods[1], stop.clone()));
     beside.spawn(gauges(world.clone(), stop.clone()));
+    beside.spawn(tell_budgets(world.clone(), settings.calcom_requests_per_minute, stop.clone()));
     beside.spawn(keep_clean(QueueSettings::read(&settings), stop.clone(), CLEAN_EVERY));
 
     stop.cancelled().await;

@@ -137,12 +137,13 @@ fn began(claimed_at: DateTime<Utc>, since_answer: Duration) -> DateTime<Utc> {
 }
 
 fn not_seen(failure: &LookFailure) -> Outcome {
-    let pause = match failure {
+    let wait = match failure {
         LookFailure::Throttled { wait } => Some(*wait),
-        LookFailure::NotSent | LookFailure::Unauthorized | LookFailure::Other => None,
+        LookFailure::NotSent { wait } => *wait,
+        LookFailure::Unauthorized | LookFailure::Other => None,
     };
     tracing::warn!(?failure, "a look failed");
-    Outcome::NotSeen { pause }
+    Outcome::NotSeen { wait }
 }
 
 #[cfg(test)]
@@ -204,11 +205,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_throttled_look_asks_for_a_pause() {
+    fn a_look_that_may_not_go_says_when_it_may() {
         let wait = Duration::from_secs(60);
-        assert_eq!(not_seen(&LookFailure::Throttled { wait }), Outcome::NotSeen { pause: Some(wait) });
-        for failure in [LookFailure::NotSent, LookFailure::Unauthorized, LookFailure::Other] {
-            assert_eq!(not_seen(&failure), Outcome::NotSeen { pause: None });
+        for failure in [LookFailure::Throttled { wait }, LookFailure::NotSent { wait: Some(wait) }] {
+            assert_eq!(not_seen(&failure), Outcome::NotSeen { wait: Some(wait) });
+        }
+        for failure in [LookFailure::NotSent { wait: None }, LookFailure::Unauthorized, LookFailure::Other] {
+            assert_eq!(not_seen(&failure), Outcome::NotSeen { wait: None });
         }
     }
 }

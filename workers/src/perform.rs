@@ -89,8 +89,7 @@ async fn hold(world: &World, held: &mut Held) {
     let labels = [("effect", held.claimed.effect.kind.as_str()), ("outcome", word(&acted.outcome))];
     metrics::histogram!("askpro_act_seconds", &labels).record(begun.elapsed().as_secs_f64());
     held.claimed.asked.answered = acted.answered.or(held.claimed.asked.answered);
-    let pause = rest(world, held.claimed.job.company_id, acted.pause);
-    tokio::join!(settle(world, &held.claimed, &acted.outcome, &lease), pause);
+    settle(world, &held.claimed, &acted.outcome, &lease).await;
 }
 
 /// Settles, again and again as long as the lease lasts: what Cal.com said must not be lost to a hiccup of Postgres.
@@ -123,15 +122,6 @@ async fn settle(world: &World, claimed: &Claimed, outcome: &Outcome, lease: &Lea
         }
         tracing::warn!(error = chain(&error), "not settled yet");
         sleep(again).await;
-    }
-}
-
-/// Cal.com wants the company's key to rest.
-async fn rest(world: &World, company_id: i32, pause: Option<Duration>) {
-    let Some(pause) = pause else { return };
-    metrics::counter!("askpro_calcom_pauses_total").increment(1);
-    if let Err(error) = world.store.calcom_pause(company_id, pause).await {
-        tracing::warn!(%error, pause_seconds = pause.as_secs(), "the pause of a Cal.com key was not recorded");
     }
 }
 

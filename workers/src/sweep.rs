@@ -47,7 +47,7 @@ async fn company(world: &World, turn: Turn) -> Result<(), StoreError> {
     let Some(key) = world.calcom_key(turn.company_id).await? else { return Ok(()) };
     let list = |query: ListQuery| {
         let (world, key) = (world.clone(), key.clone());
-        async move { world.calcom.list(&key, &query, &world.markers, turn.company_id).await }
+        async move { world.calcom.sweeping().list(&key, &query, &world.markers, turn.company_id).await }
     };
     let updated = match list(ListQuery::Updated { after: turn.after }).await {
         Ok(updated) => updated,

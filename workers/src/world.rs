@@ -15,6 +15,7 @@ use settings::Settings;
 use store::{SecretKind, Store, StoreError, StoreSettings};
 
 use crate::bell::Bell;
+use crate::gate::BucketGate;
 
 /// The longest answer of Cal.com that is read: 250 bookings of a page are well below a megabyte.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -54,15 +55,17 @@ impl World {
         let lock_wait = Duration::from_millis(settings.worker_lock_wait_ms);
         let database = StoreSettings::read(settings, lock_wait, settings.database_connections)?;
         let doorbell = Doorbell::new(&QueueSettings::read(settings)).context("the queue's settings")?;
-        let calcom = Client::new(ClientSettings {
+        let store = Store::connect(database).context("the database's settings")?;
+        let client = ClientSettings {
             base_url: settings.calcom_url.clone(),
             timeout: Duration::from_millis(settings.calcom_timeout_ms),
             bookings_version: settings.calcom_bookings_version.clone(),
             body_max_bytes: BODY_BYTES_MAX,
             allow_insecure: settings.calcom_allow_insecure,
-        });
+        };
+        let calcom = Client::new(client, Arc::new(BucketGate::new(store.clone())));
         Ok(Self {
-            store: Store::connect(database).context("the database's settings")?,
+            store,
             bell: Bell::start(doorbell.clone()),
             doorbell,
             calcom: calcom.context("the settings of Cal.com")?,

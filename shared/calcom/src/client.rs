@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::answer::Ambiguity;
+use domain::budget::{GRANT, Pass, Purpose};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
@@ -15,6 +16,7 @@ use url::Url;
 
 use crate::address::{self, PublicOnly};
 use crate::failure::{self, Asked, Failure};
+use crate::gate::{Closed, Gate};
 
 /// With less than this left nothing is sent: it could only end as unknown.
 const LEFT_MIN: Duration = Duration::from_millis(50);
@@ -64,10 +66,15 @@ pub enum ClientError {
 
 /// The client of Cal.com. Cheap to clone; one per process.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client {
+    inner: Arc<Inner>,
+    /// What reads are for.
+    reads: Purpose,
+}
 
 struct Inner {
     http: reqwest::Client,
+    gate: Arc<dyn Gate>,
     base: Url,
     timeout: Duration,
     body_max_bytes: usize,
@@ -75,16 +82,16 @@ struct Inner {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("host", &self.0.base.host_str()).finish_non_exhaustive()
+        f.debug_struct("Client").field("host", &self.inner.base.host_str()).finish_non_exhaustive()
     }
 }
 
 impl Client {
-    /// Builds the one client of the process. Nothing is sent.
+    /// Builds the one client of the process; each of its requests has to pass the gate. Nothing is sent.
     ///
     /// # Errors
     /// A base URL that may not be used, a version that is no header value, or no TLS on this machine.
-    pub fn new(settings: ClientSettings) -> Result<Self, ClientError> {
+    pub fn new(settings: ClientSettings, gate: Arc<dyn Gate>) -> Result<Self, ClientError> {
         let checked = address::check(&settings.base_url, settings.allow_insecure)?;
         let version = HeaderValue::from_str(&settings.bookings_version).map_err(|_| ClientError::Version)?;
         if version.is_empty() {
@@ -108,27 +115,35 @@ impl Client {
         if checked.public_only {
             http = http.dns_resolver(Arc::new(PublicOnly));
         }
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             http: http.build().map_err(ClientError::Build)?,
+            gate,
             base: checked.url,
             timeout: settings.timeout,
             body_max_bytes: settings.body_max_bytes,
-        })))
+        };
+        Ok(Self { inner: Arc::new(inner), reads: Purpose::Look })
+    }
+
+    /// The same client for reads without a cause: they leave a fifth of the budget to those that have one.
+    #[must_use]
+    pub fn sweeping(&self) -> Self {
+        Self { reads: Purpose::Sweep, ..self.clone() }
     }
 
     /// When a call that begins now and may last until `deadline` is given up.
     pub(crate) fn until(&self, deadline: Option<Instant>) -> Instant {
-        let longest = Instant::now() + self.0.timeout;
+        let longest = Instant::now() + self.inner.timeout;
         deadline.map_or(longest, |deadline| deadline.min(longest))
     }
 
     /// A request to the path under the base URL. The segments must be safe in a path, which `wire::is_uid` says.
     pub(crate) fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
-        let mut url = self.0.base.clone();
+        let mut url = self.inner.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
         }
-        self.0.http.request(method, url)
+        self.inner.http.request(method, url)
     }
 
     /// Sends a request once and reads the body of a 2xx, not longer than until `until`.
@@ -140,7 +155,7 @@ impl Client {
         until: Instant,
     ) -> Result<Vec<u8>, Failure> {
         let begun = Instant::now();
-        let result = self.exchange(key, request, until).await;
+        let result = self.exchange(key, asked, request, until).await;
         let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &result {
             Ok(_) => tracing::debug!(request = asked.name(), milliseconds, "Cal.com answered"),
@@ -155,7 +170,11 @@ impl Client {
                     "Cal.com throttled"
                 );
             }
-            Err(Failure::NotSent | Failure::UnusableKey) => {
+            Err(Failure::NotSent { wait }) => {
+                let wait_seconds = wait.map(|wait| wait.as_secs());
+                tracing::info!(request = asked.name(), milliseconds, wait_seconds, "nothing was sent to Cal.com");
+            }
+            Err(Failure::UnusableKey) => {
                 tracing::warn!(request = asked.name(), milliseconds, "nothing was sent to Cal.com");
             }
             Err(Failure::Ambiguous(why)) => {
@@ -165,19 +184,44 @@ impl Client {
         result
     }
 
-    async fn exchange(&self, key: &SecretString, request: RequestBuilder, until: Instant) -> Result<Vec<u8>, Failure> {
+    async fn exchange(
+        &self,
+        key: &SecretString,
+        asked: Asked<'_>,
+        request: RequestBuilder,
+        until: Instant,
+    ) -> Result<Vec<u8>, Failure> {
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {}", key.expose_secret())).map_err(|_| Failure::UnusableKey)?;
         authorization.set_sensitive(true);
         let request = request.header(AUTHORIZATION, authorization);
-        if until.saturating_duration_since(Instant::now()) < LEFT_MIN {
-            return Err(Failure::NotSent);
-        }
+        let pass = self.pass(key, asked.purpose(self.reads), until).await?;
         let answered = async {
             let response = request.send().await.map_err(|error| failure::of_sending(&error))?;
             self.read(response).await
         };
-        tokio::time::timeout_at(until.into(), answered).await.unwrap_or(Err(Failure::Ambiguous(Ambiguity::Timeout)))
+        let result = tokio::time::timeout_at(until.into(), answered).await;
+        let result = result.unwrap_or(Err(Failure::Ambiguous(Ambiguity::Timeout)));
+        let wait = self.inner.gate.tell(key, pass, failure::heard(&result)).await;
+        match result {
+            Err(Failure::NotSent { .. }) => Err(Failure::NotSent { wait }),
+            told => told,
+        }
+    }
+
+    /// Waits for a pass that is still good when it is here.
+    async fn pass(&self, key: &SecretString, purpose: Purpose, until: Instant) -> Result<Pass, Failure> {
+        let is_late = || until.saturating_duration_since(Instant::now()) < LEFT_MIN;
+        while !is_late() {
+            let begun = Instant::now();
+            match tokio::time::timeout_at(until.into(), self.inner.gate.ask(key, purpose)).await {
+                Ok(Ok(pass)) if begun.elapsed() <= GRANT && !is_late() => return Ok(pass),
+                Ok(Ok(_run_out)) => {}
+                Ok(Err(Closed { wait })) => return Err(Failure::NotSent { wait }),
+                Err(_late) => break,
+            }
+        }
+        Err(Failure::NotSent { wait: None })
     }
 
     async fn read(&self, response: Response) -> Result<Vec<u8>, Failure> {
@@ -202,7 +246,7 @@ impl Client {
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| failure::of_reading(&error))? {
-            if body.len() + chunk.len() > self.0.body_max_bytes {
+            if body.len() + chunk.len() > self.inner.body_max_bytes {
                 return Err(Failure::Ambiguous(Ambiguity::BadBody));
             }
             body.extend_from_slice(&chunk);

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use domain::answer::{Ambiguity, Answer, LookFailure, Refused};
+use domain::budget::{Heard, Purpose};
 use serde_json::Value;
 
 /// What was asked, as far as the meaning of a refusal depends on it.
@@ -30,13 +31,21 @@ impl Asked<'_> {
             Asked::List => "list",
         }
     }
+
+    /// What the budget counts it as; `reads` is what reads are for.
+    pub(crate) fn purpose(self, reads: Purpose) -> Purpose {
+        match self {
+            Asked::Create | Asked::Cancel { .. } | Asked::Reschedule { .. } => Purpose::Act,
+            Asked::Get { .. } | Asked::List => reads,
+        }
+    }
 }
 
 /// What came back instead of a 2xx.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// No byte left.
-    NotSent,
+    NotSent { wait: Option<Duration> },
     /// The key cannot be written into a header, so Cal.com cannot have issued it.
     UnusableKey,
     /// 429.
@@ -188,7 +197,7 @@ impl Text {
 /// What a failed mutation means.
 pub(crate) fn answer(asked: Asked<'_>, failure: Failure) -> Answer {
     match failure {
-        Failure::NotSent => Answer::NotSent,
+        Failure::NotSent { wait } => Answer::NotSent { wait },
         // What Cal.com would have said.
         Failure::UnusableKey => Answer::Misconfigured { status: 401 },
         Failure::Throttled { wait } => Answer::Throttled { wait },
@@ -224,7 +233,7 @@ fn refusal(asked: Asked<'_>, status: u16, message: Option<&str>) -> Answer {
 /// URL, a proxy) is a failure: "not there" must never come from a place where nothing is.
 pub(crate) fn look(asked: Asked<'_>, failure: Failure) -> Result<(), LookFailure> {
     match failure {
-        Failure::NotSent => Err(LookFailure::NotSent),
+        Failure::NotSent { wait } => Err(LookFailure::NotSent { wait }),
         Failure::Throttled { wait } => Err(LookFailure::Throttled { wait }),
         Failure::UnusableKey | Failure::Client { status: 401 | 403, .. } => Err(LookFailure::Unauthorized),
         Failure::Client { status: 404, message: Some(message) } => match asked {
@@ -254,12 +263,22 @@ pub(crate) fn message(body: &[u8]) -> Option<String> {
 /// What an error before the head of an answer means.
 pub(crate) fn of_sending(error: &reqwest::Error) -> Failure {
     // `is_connect` is DNS, TCP and TLS, all before the first byte of the request; a builder error is before that.
-    if error.is_connect() || error.is_builder() { Failure::NotSent } else { of_reading(error) }
+    if error.is_connect() || error.is_builder() { Failure::NotSent { wait: None } } else { of_reading(error) }
 }
 
 /// What an error after the head of an answer means.
 pub(crate) fn of_reading(error: &reqwest::Error) -> Failure {
     Failure::Ambiguous(if error.is_timeout() { Ambiguity::Timeout } else { Ambiguity::Reset })
+}
+
+/// What a request that was let out tells of Cal.com.
+pub(crate) fn heard<T>(result: &Result<T, Failure>) -> Heard {
+    match result {
+        Ok(_) | Err(Failure::Client { .. } | Failure::UnusableKey) => Heard::Answered,
+        Err(Failure::Throttled { wait }) => Heard::Throttled(*wait),
+        Err(Failure::NotSent { .. }) => Heard::NotSent,
+        Err(Failure::Ambiguous(_)) => Heard::Ambiguous,
+    }
 }
 
 /// Cal.com blocks for 60 s.

@@ -152,7 +152,10 @@ pub enum Answer {
         status: u16,
     },
     /// No byte of the request left this process: not done.
-    NotSent,
+    NotSent {
+        /// For how long it is of no use to try again, if that is known.
+        wait: Option<Duration>,
+    },
     /// 429: not done, and this Cal.com key rests.
     Throttled {
         /// For how long.
@@ -168,8 +171,11 @@ pub enum Answer {
 /// A read that failed. It says nothing about what Cal.com has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookFailure {
-    /// No connection.
-    NotSent,
+    /// No connection, or not yet allowed.
+    NotSent {
+        /// For how long it is of no use to try again, if that is known.
+        wait: Option<Duration>,
+    },
     /// 429: this Cal.com key rests.
     Throttled {
         /// For how long.

@@ -1,6 +1,7 @@
 //! Jobs: kinds, keys, states, and the decision of a claim. A job carries an id and re-reads the world.
 
 use crate::appointment::{Change, Status, Sync};
+use crate::budget::Rest;
 use crate::effect::{Effect, EffectKind, Segment, next_effect};
 use chrono::{DateTime, Utc};
 
@@ -115,8 +116,8 @@ pub struct Scene<'a> {
     pub open: Option<OpenOp>,
     /// A sibling's lease runs until then.
     pub busy_until: Option<DateTime<Utc>>,
-    /// Cal.com wants the company's key to rest until then.
-    pub paused_until: Option<DateTime<Utc>>,
+    /// Until when the company's key of Cal.com can take nothing of this job.
+    pub rest: Rest,
     /// When the appointment starts: nothing is created after.
     pub starts_at: DateTime<Utc>,
     /// The database's clock.
@@ -151,19 +152,19 @@ pub fn decide(scene: Scene<'_>) -> Decision {
     if let Some(until) = scene.busy_until {
         return Decision::Busy { until: Some(until) };
     }
-    let resting = scene.paused_until.map(|until| Decision::Busy { until: Some(until) });
+    let resting = |until: Option<DateTime<Utc>>| until.map(|until| Decision::Busy { until: Some(until) });
     if let Some(op) = scene.open {
         return match (op.owned, op.next_look_at) {
             (true, until) => Decision::Busy { until },
             (false, Some(until)) if until > scene.now => Decision::Busy { until: Some(until) },
-            (false, _) => resting.unwrap_or(Decision::Resolve),
+            (false, _) => resting(scene.rest.look).unwrap_or(Decision::Resolve),
         };
     }
     match next_effect(scene.status, scene.segments) {
         Some(Effect { kind: EffectKind::Create | EffectKind::Reschedule, .. }) if scene.starts_at <= scene.now => {
             Decision::TooLate
         }
-        Some(effect) => resting.unwrap_or(Decision::Act(effect)),
+        Some(effect) => resting(scene.rest.act).unwrap_or(Decision::Act(effect)),
         None if scene.segments.iter().any(|segment| segment.held) => Decision::Held,
         None => Decision::Agree { confirm: confirms(scene.status, scene.segments) },
     }
@@ -178,7 +179,11 @@ pub fn confirms(status: Status, segments: &[Segment]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::effect::Promised;
+    use crate::id::{Lineage, SlotId};
+    use crate::slot::TimeRange;
     use chrono::TimeDelta;
+    use uuid::Uuid;
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
@@ -190,10 +195,19 @@ mod tests {
             segments: &[],
             open,
             busy_until,
-            paused_until: None,
+            rest: Rest::default(),
             starts_at: at(1_000),
             now: at(10),
         }
+    }
+
+    fn wanting() -> Segment {
+        let promised = Promised {
+            slot: SlotId(Uuid::from_u128(1)),
+            during: TimeRange::new(at(1_000), at(2_800)).unwrap(),
+            event_type_id: 7,
+        };
+        Segment { no: 1, lineage: Lineage(Uuid::from_u128(9)), promised, live: None, sync: Sync::Pending }
     }
 
     #[test]
@@ -214,10 +228,18 @@ mod tests {
 
     #[test]
     fn a_resting_key_delays_requests_and_nothing_else() {
-        let resting = |open| Scene { paused_until: Some(at(60)), ..scene(open, None) };
+        let rest = Rest { act: Some(at(70)), look: Some(at(60)) };
         let due = Some(OpenOp { owned: false, next_look_at: None });
-        assert_eq!(decide(resting(due)), Decision::Busy { until: Some(at(60)) });
-        assert_eq!(decide(resting(None)), Decision::Agree { confirm: false });
+        assert_eq!(decide(Scene { rest, ..scene(due, None) }), Decision::Busy { until: Some(at(60)) });
+        assert_eq!(decide(Scene { rest, ..scene(None, None) }), Decision::Agree { confirm: false });
+        // The last tenth of the budget: no act, and yet a look.
+        let rest = Rest { look: None, ..rest };
+        assert_eq!(decide(Scene { rest, ..scene(due, None) }), Decision::Resolve);
+        let segments = [wanting()];
+        let requested = Scene { status: Status::Requested, segments: &segments, rest, ..scene(None, None) };
+        assert_eq!(decide(requested), Decision::Busy { until: Some(at(70)) });
+        let create = Effect { segment_no: 1, kind: EffectKind::Create };
+        assert_eq!(decide(Scene { rest: Rest::default(), ..requested }), Decision::Act(create));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod appointment;
+pub mod budget;
 pub mod effect;
 pub mod hours;
 pub mod id;

@@ -39,8 +39,8 @@ pub enum Outcome {
     },
     /// Certainly nothing happened, for a reason that is not this job's: back off without a count.
     Snoozed {
-        /// Cal.com asked for at least this pause of the whole key.
-        pause: Option<Duration>,
+        /// For how long it is of no use to try again; `None` = nobody knows.
+        wait: Option<Duration>,
     },
     /// Certainly nothing happened; decide again from the promise.
     Never,
@@ -51,8 +51,8 @@ pub enum Outcome {
     },
     /// A look could not be made; nothing new is known of the op.
     NotSeen {
-        /// Cal.com asked for a pause.
-        pause: Option<Duration>,
+        /// For how long it is of no use to try again; `None` = nobody knows.
+        wait: Option<Duration>,
     },
     /// A person must look: our bug, our configuration, or something the rules do not know.
     Review {
@@ -140,8 +140,8 @@ pub fn judge(kind: EffectKind, answer: Answer, past: Past) -> Judgement {
             Past::Clean => Settle(Outcome::Review { why: misconfigured(status) }),
             Past::Ambiguous => Settle(Outcome::Unknown { answered: Some(status) }),
         },
-        Answer::NotSent => Settle(Outcome::Snoozed { pause: None }),
-        Answer::Throttled { wait } => Settle(Outcome::Snoozed { pause: Some(wait) }),
+        Answer::NotSent { wait } => Settle(Outcome::Snoozed { wait }),
+        Answer::Throttled { wait } => Settle(Outcome::Snoozed { wait: Some(wait) }),
         Answer::Unknown { why } => match why {
             Ambiguity::Timeout
             | Ambiguity::Reset
@@ -191,8 +191,10 @@ mod tests {
     #[test]
     fn what_was_not_sent_is_nobodys_fault() {
         for kind in [EffectKind::Create, EffectKind::Cancel, EffectKind::Reschedule] {
-            let judged = judge(kind, Answer::NotSent, Past::Ambiguous);
-            assert_eq!(judged, Judgement::Settle(Outcome::Snoozed { pause: None }));
+            for wait in [None, Some(Duration::from_secs(7))] {
+                let judged = judge(kind, Answer::NotSent { wait }, Past::Ambiguous);
+                assert_eq!(judged, Judgement::Settle(Outcome::Snoozed { wait }));
+            }
         }
         let already = Judgement::LookFirst { answered: ALREADY_CANCELLED };
         assert_eq!(judge(EffectKind::Cancel, Answer::AlreadyCancelled, Past::Clean), already);

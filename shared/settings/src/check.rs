@@ -10,6 +10,8 @@ use crate::table::Settings;
 
 /// What a drain needs beyond the longest call to Cal.com, in milliseconds: the two transactions around it.
 const SETTLE_MARGIN_MS: u64 = 3_000;
+/// With fewer requests a minute there is no tenth to keep for looking.
+const REQUESTS_MIN: u32 = 10;
 
 /// The first refusal, if there is one.
 pub(crate) fn check(settings: &Settings, shown: &[Shown]) -> Result<(), SettingsError> {
@@ -42,6 +44,10 @@ pub(crate) fn check(settings: &Settings, shown: &[Shown]) -> Result<(), Settings
         if value == 0 {
             return Err(SettingsError::Zero(Box::new(named(key))));
         }
+    }
+    if settings.calcom_requests_per_minute < REQUESTS_MIN {
+        let setting = Box::new(named("calcom_requests_per_minute"));
+        return Err(SettingsError::TooSmall { setting, at_least: REQUESTS_MIN });
     }
 
     let contradictions = [

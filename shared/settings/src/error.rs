@@ -60,6 +60,14 @@ pub enum SettingsError {
     /// A number that must not be zero.
     #[error("{0}: must be at least 1")]
     Zero(Box<Named>),
+    /// A number that is too small to work with.
+    #[error("{setting}: must be at least {at_least}")]
+    TooSmall {
+        /// The setting.
+        setting: Box<Named>,
+        /// The least that works.
+        at_least: u32,
+    },
     /// A URL that cannot work.
     #[error("{key} ({origin}) {what}")]
     Url {

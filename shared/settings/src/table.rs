@@ -70,6 +70,9 @@ settings! {
     calcom_bookings_version: String = Some("2024-08-13"), Plain;
     /// A call to Cal.com is given up after this many milliseconds; what it did is then unknown.
     calcom_timeout_ms: u64 = Some("8000"), Plain;
+    /// Requests a minute that the whole fleet makes with one key of Cal.com; a tenth of them is kept for finding out what
+    /// became of earlier ones. Cal.com allows 120, and locks out whoever asks for more again and again.
+    calcom_requests_per_minute: u32 = Some("120"), Plain;
     /// Δ: for this many milliseconds after a call whose outcome is unknown nothing is sent to Cal.com a second time.
     quarantine_ms: u64 = Some("90000"), Plain;
     /// For this many milliseconds after Δ a disagreement is retried; then it is put before a person.

@@ -112,6 +112,13 @@ fn a_value_of_the_wrong_type_is_refused_with_key_and_source() {
 }
 
 #[test]
+fn a_budget_without_a_tenth_to_keep_is_refused() {
+    let said = refusal(&[("calcom_requests_per_minute", "9")]);
+    assert!(said.contains("calcom_requests_per_minute = 9 (flag --set") && said.contains("at least 10"), "{said}");
+    assert_eq!(flags(&[("calcom_requests_per_minute", "10")]).unwrap().0.calcom_requests_per_minute, 10);
+}
+
+#[test]
 fn contradictions_name_both_settings_and_the_remedy() {
     for (set, both, remedy) in [
         (&[("calcom_timeout_ms", "9500"), ("lease_ms", "9500")][..], ["calcom_timeout_ms", "lease_ms"], "shorter"),

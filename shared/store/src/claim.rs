@@ -83,13 +83,13 @@ impl Store {
 
     /// Reads what the job is about, under its lock, and does what the domain decides.
     async fn decide(&self, conn: &mut PgConnection, subject: Subject, worker: &str) -> Result<Claim, StoreError> {
-        let Some(found) = Found::read(conn, &subject).await? else { return Ok(Claim::Gone) };
+        let Some(found) = Found::read(conn, &subject, self.terms()).await? else { return Ok(Claim::Gone) };
         let scene = Scene {
             status: subject.locked.status,
             segments: &found.segments,
             open: found.ops.open.as_ref().map(|o| o.open),
             busy_until: found.waiting.busy_until,
-            paused_until: found.waiting.paused_until,
+            rest: found.waiting.rest,
             starts_at: subject.locked.starts_at,
             now: found.waiting.now,
         };

@@ -22,7 +22,7 @@ impl Store {
                  SELECT DISTINCT ON (c.company_id, c.subject) c.* FROM (
                    SELECT company_id, subject, job_id, kind, appointment_id FROM job
                    WHERE state IN ('available', 'retryable') AND run_at <= clock_timestamp() - interval '1 second'
-                   ORDER BY run_at LIMIT 10 * $1::bigint) c
+                   ORDER BY run_at, created_at LIMIT 10 * $1::bigint) c
                  WHERE NOT EXISTS (SELECT FROM job r WHERE r.company_id = c.company_id AND r.subject = c.subject
                                      AND r.state = 'running')
                  ORDER BY c.company_id, c.subject, c.kind = $2) d
@@ -62,7 +62,7 @@ impl Store {
                SELECT company_id, job_id FROM job
                WHERE state IN ('available', 'retryable') AND run_at <= clock_timestamp()
                  AND rung_at < clock_timestamp() - interval '10 seconds'
-               ORDER BY run_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
+               ORDER BY run_at, created_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
              UPDATE job SET rung_at = clock_timestamp() FROM due
              WHERE job.company_id = due.company_id AND job.job_id = due.job_id RETURNING job.company_id, job.job_id",
             cap

@@ -95,12 +95,12 @@ impl Store {
             Some(id) => Locked::wait_for(&mut tx, job.company_id, AppointmentId(id)).await?,
             None => None,
         };
-        let Some(found) = waiting(&mut tx, job).await? else { return Ok(Claim::Gone) };
+        let Some(found) = waiting(&mut tx, job, self.terms()).await? else { return Ok(Claim::Gone) };
         let ops = match &locked {
             Some(locked) => Some(Ops::of(&mut tx, locked).await?),
             None => None,
         };
-        let busy_until = found.busy_until.max(found.paused_until);
+        let busy_until = found.busy_until.max(found.rest.look);
         if let Some(locked) = locked.as_ref().filter(|_| ops.as_ref().is_some_and(|ops| ops.open.is_some())) {
             bring_forward(&mut tx, locked).await?;
             let claim = wait_until(&mut tx, job, &found, busy_until).await?;

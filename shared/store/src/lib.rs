@@ -5,6 +5,7 @@
 
 mod accept;
 mod api_key;
+mod calcom_key;
 mod cancel;
 mod catalog;
 mod claim;
@@ -36,6 +37,7 @@ mod sweep;
 mod timeline;
 
 pub use api_key::{Principal, Scope};
+pub use calcom_key::{Fingerprint, KeyStanding, Question, Replies, Reply};
 pub use cancel::{CancelCommand, Who};
 pub use catalog::{
     Branch, BranchSpec, Catalog, Company, CompanySpec, EventTypeSpec, Service, ServiceSpec, Staff, StaffSpec,
@@ -97,6 +99,10 @@ pub struct StoreSettings {
     pub statement_timeout: Duration,
     /// A claimed job is ours so long.
     pub lease: Duration,
+    /// The longest a request to Cal.com may take.
+    pub calcom_timeout: Duration,
+    /// Requests that all processes together make with one key of Cal.com in a minute.
+    pub calcom_requests_per_minute: u32,
     /// Δ: after it nothing that was sent can still arrive at Cal.com.
     pub quarantine: Duration,
     /// So long an op of unknown outcome is looked for.
@@ -129,6 +135,8 @@ impl StoreSettings {
             lock_wait,
             statement_timeout: Duration::from_millis(settings.statement_timeout_ms),
             lease: Duration::from_millis(settings.lease_ms),
+            calcom_timeout: Duration::from_millis(settings.calcom_timeout_ms),
+            calcom_requests_per_minute: settings.calcom_requests_per_minute,
             quarantine: Duration::from_millis(settings.quarantine_ms),
             patience: Duration::from_millis(settings.patience_ms),
             back_off_base: Duration::from_millis(settings.backoff_base_ms),

@@ -2,12 +2,15 @@
 //! what was asked of Cal.com before. Deciding is the domain's.
 
 use crate::JobRef;
+use crate::calcom_key::{Row, rest};
 use crate::claimed::Attendee;
 use crate::due::Due;
 use crate::error::StoreError;
 use crate::promise::Locked;
+use crate::secret::SecretKind;
 use chrono::{DateTime, Utc};
 use domain::answer::BookingUid;
+use domain::budget::{Bucket, Rest, Terms};
 use domain::effect::{EffectKind, Segment};
 use domain::id::{AppointmentId, CustomerId, JobId, OpId};
 use domain::job::{Kind, OpenOp, State};
@@ -111,8 +114,12 @@ pub(crate) struct Found {
 
 impl Found {
     /// `None`: the job does not wait any more, or is not due.
-    pub(crate) async fn read(conn: &mut PgConnection, subject: &Subject) -> Result<Option<Self>, StoreError> {
-        let Some(waiting) = waiting(conn, subject.job).await? else { return Ok(None) };
+    pub(crate) async fn read(
+        conn: &mut PgConnection,
+        subject: &Subject,
+        terms: Terms,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(waiting) = waiting(conn, subject.job, terms).await? else { return Ok(None) };
         let segments = subject.locked.segments(conn).await?;
         let ops = Ops::of(conn, &subject.locked).await?;
         Ok(Some(Self { waiting, segments, ops }))
@@ -129,33 +136,53 @@ pub(crate) struct Waiting {
     pub(crate) fence: i64,
     pub(crate) expected_version: Option<i32>,
     pub(crate) busy_until: Option<DateTime<Utc>>,
-    pub(crate) paused_until: Option<DateTime<Utc>>,
+    pub(crate) rest: Rest,
     pub(crate) now: DateTime<Utc>,
 }
 
-pub(crate) async fn waiting(conn: &mut PgConnection, job: JobRef) -> Result<Option<Waiting>, StoreError> {
+pub(crate) async fn waiting(
+    conn: &mut PgConnection,
+    job: JobRef,
+    terms: Terms,
+) -> Result<Option<Waiting>, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT j.kind, j.state, j.fence, j.expected_version, j.run_at <= clock_timestamp() AS "due!",
+        r#"SELECT j.kind, j.state, j.fence, j.expected_version, j.created_at, j.run_at <= clock_timestamp() AS "due!",
                   clock_timestamp() AS "now!",
                   (SELECT max(r.lease_until) FROM job r WHERE r.company_id = j.company_id AND r.subject = j.subject
                      AND r.state = 'running') AS busy_until,
-                  (SELECT p.until FROM calcom_pause p WHERE p.company_id = j.company_id
-                     AND p.until > clock_timestamp()) AS paused_until
-           FROM job j WHERE j.company_id = $1 AND j.job_id = $2"#,
+                  k.second AS "second?", k.granted AS "granted?", k.paused_until, k.strikes AS "strikes?",
+                  k.next_probe_at, k.probes AS "probes?", k.probing AS "probing?", k.up_since
+           FROM job j LEFT JOIN calcom_key k ON k.fingerprint =
+             (SELECT s.fingerprint FROM company_secret s WHERE s.company_id = j.company_id AND s.kind = $3
+              ORDER BY s.secret_id DESC LIMIT 1)
+           WHERE j.company_id = $1 AND j.job_id = $2"#,
         job.company_id,
-        job.job_id.0
+        job.job_id.0,
+        SecretKind::Calcom.as_str()
     )
-    .fetch_one(conn)
+    .fetch_one(&mut *conn)
     .await?;
     let waits = State::parse(&row.state).is_some_and(State::waits);
     // A kind that only a newer release knows is that one's to claim.
-    let known = Kind::parse(&row.kind).filter(|_| waits && row.due);
-    Ok(known.map(|kind| Waiting {
+    let Some(kind) = Kind::parse(&row.kind).filter(|_| waits && row.due) else { return Ok(None) };
+    let bucket = Bucket::from(Row {
+        fingerprint: None,
+        second: row.second,
+        granted: row.granted,
+        paused_until: row.paused_until,
+        strikes: row.strikes,
+        next_probe_at: row.next_probe_at,
+        probes: row.probes,
+        probing: row.probing,
+        up_since: row.up_since,
+        now: row.now,
+    });
+    Ok(Some(Waiting {
         kind,
         fence: row.fence,
         expected_version: row.expected_version,
         busy_until: row.busy_until,
-        paused_until: row.paused_until,
+        rest: rest(conn, terms, &bucket, (job, row.created_at, row.now)).await?,
         now: row.now,
     }))
 }

@@ -4,6 +4,7 @@
 //! open there. Absent: caching.
 
 use crate::Store;
+use crate::calcom_key::Fingerprint;
 use crate::error::StoreError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -73,6 +74,7 @@ impl Store {
         let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &key.bound_to(company_id, kind) };
         let sealed = key.cipher.encrypt(Nonce::from_slice(&nonce), payload);
         let sealed = sealed.map_err(|_| StoreError::Broken { what: "a secret could not be sealed" })?;
+        let fingerprint = fingerprint(kind, secret);
         let mut tx = self.pool.begin().await?;
         // Two at once go one after the other: else each keeps its own two.
         sqlx::query!("SELECT company_id FROM company WHERE company_id = $1 FOR NO KEY UPDATE", company_id)
@@ -80,12 +82,14 @@ impl Store {
             .await?
             .ok_or(StoreError::Refused { constraint: "secret_belongs_to_a_company".to_owned() })?;
         sqlx::query!(
-            "INSERT INTO company_secret (company_id, kind, key_id, nonce, sealed) VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO company_secret (company_id, kind, key_id, nonce, sealed, fingerprint)
+             VALUES ($1, $2, $3, $4, $5, $6)",
             company_id,
             kind.as_str(),
             key.id,
             &nonce[..],
-            sealed
+            sealed,
+            fingerprint.as_ref().map(Fingerprint::bytes)
         )
         .execute(&mut *tx)
         .await?;
@@ -109,7 +113,7 @@ impl Store {
     /// Postgres is away; `Broken`: one does not open with any key that is set.
     pub async fn secrets(&self, company_id: i32, kind: SecretKind) -> Result<Vec<SecretString>, StoreError> {
         let rows = sqlx::query!(
-            "SELECT key_id, nonce, sealed FROM company_secret WHERE company_id = $1 AND kind = $2
+            "SELECT secret_id, key_id, nonce, sealed, fingerprint FROM company_secret WHERE company_id = $1 AND kind = $2
              ORDER BY secret_id DESC LIMIT $3",
             company_id,
             kind.as_str(),
@@ -118,14 +122,48 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         let broken = || StoreError::Broken { what: "a secret does not open with the keys that are set" };
-        rows.into_iter()
-            .map(|row| {
+        let mut secrets = Vec::new();
+        for row in rows {
+            let secret = {
                 let key = self.sealing_keys.iter().find(|k| k.id == row.key_id).ok_or_else(broken)?;
                 let nonce: [u8; 12] = row.nonce.try_into().map_err(|_| broken())?;
                 let payload = Payload { msg: &row.sealed, aad: &key.bound_to(company_id, kind) };
                 let open = key.cipher.decrypt(Nonce::from_slice(&nonce), payload).map_err(|_| broken())?;
-                Ok(SecretString::from(String::from_utf8(open).map_err(|_| broken())?))
-            })
-            .collect()
+                SecretString::from(String::from_utf8(open).map_err(|_| broken())?)
+            };
+            // A release that knew of no fingerprints wrote it.
+            if let (None, Some(missing)) = (row.fingerprint, fingerprint(kind, &secret)) {
+                self.name_secret(company_id, kind, row.secret_id, missing).await?;
+            }
+            secrets.push(secret);
+        }
+        Ok(secrets)
+    }
+
+    async fn name_secret(
+        &self,
+        company_id: i32,
+        kind: SecretKind,
+        secret_id: i64,
+        fingerprint: Fingerprint,
+    ) -> Result<(), StoreError> {
+        sqlx::query!(
+            "UPDATE company_secret SET fingerprint = $4 WHERE company_id = $1 AND kind = $2 AND secret_id = $3",
+            company_id,
+            kind.as_str(),
+            secret_id,
+            fingerprint.bytes()
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Only a key of Cal.com has a bucket to be found by.
+fn fingerprint(kind: SecretKind, secret: &SecretString) -> Option<Fingerprint> {
+    match kind {
+        SecretKind::Calcom => Some(Fingerprint::of(secret)),
+        SecretKind::Retell | SecretKind::CalcomWebhook => None,
     }
 }

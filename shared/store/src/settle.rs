@@ -213,12 +213,12 @@ impl Store {
                 end_op(conn, claimed, "never", None, None).await?;
                 Ok(Then::Compare)
             }
-            Outcome::Snoozed { pause } => {
+            Outcome::Snoozed { wait } => {
                 end_op(conn, claimed, "never", None, None).await?;
                 let segments = locked.segments(conn).await?;
                 locked.learn(conn, &segments, Some(claimed.effect.segment_no), Learnt::Differs).await?;
                 let snoozes = snoozes(conn, claimed).await?;
-                Ok(Then::Wait(now + self.snooze(snoozes, *pause, chance)))
+                Ok(Then::Wait(now + self.snooze(snoozes, *wait, chance)))
             }
             Outcome::Unknown { answered } => {
                 let since = now - op.sent_at;
@@ -229,8 +229,8 @@ impl Store {
                 let out_of_patience = since > quarantine + span(self.settings.patience);
                 Ok(if out_of_patience { Then::Park("outcome_unknown") } else { Then::Wait(until) })
             }
-            Outcome::NotSeen { pause } => {
-                let until = now + self.snooze(op.looks.unsigned_abs(), *pause, chance);
+            Outcome::NotSeen { wait } => {
+                let until = now + self.snooze(op.looks.unsigned_abs(), *wait, chance);
                 keep_open(conn, claimed, None, until).await?;
                 Ok(Then::Wait(until))
             }
@@ -246,25 +246,10 @@ impl Store {
         }
     }
 
-    fn snooze(&self, before: u16, pause: Option<Duration>, chance: f64) -> chrono::TimeDelta {
-        let wait = back_off(before, chance, span(self.settings.back_off_base), span(self.settings.back_off_max));
-        wait.max(pause.map_or(chrono::TimeDelta::zero(), span))
-    }
-
-    /// Cal.com asked for a pause of this company's key: nothing is claimed for it until then.
-    ///
-    /// # Errors
-    /// Postgres is away.
-    pub async fn calcom_pause(&self, company_id: i32, pause: Duration) -> Result<(), StoreError> {
-        sqlx::query!(
-            "INSERT INTO calcom_pause (company_id, until) VALUES ($1, clock_timestamp() + $2)
-             ON CONFLICT (company_id) DO UPDATE SET until = GREATEST(calcom_pause.until, EXCLUDED.until)",
-            company_id,
-            crate::ledger::interval(span(pause))?
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+    /// Without jitter where the wait is known: what spreads those that come back at once is the order of their promises.
+    fn snooze(&self, before: u16, wait: Option<Duration>, chance: f64) -> chrono::TimeDelta {
+        let (base, max) = (span(self.settings.back_off_base), span(self.settings.back_off_max));
+        wait.map_or_else(|| back_off(before, chance, base, max), span)
     }
 }
 

@@ -11,13 +11,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use crate::gate::Doorman;
 use crate::peer::{Peer, Reply, on_the_wire, read_request, reply, write};
 use crate::{COMPANY, NEW_UID, UID, ask, at, booking, client, key, markers, settings, soon, success, uid};
 
 const QUICK: Duration = Duration::from_millis(700);
 
+fn open() -> Arc<Doorman> {
+    Arc::new(Doorman::default())
+}
+
 fn quick(base_url: String) -> Client {
-    Client::new(ClientSettings { timeout: QUICK, ..settings(base_url) }).unwrap()
+    Client::new(ClientSettings { timeout: QUICK, ..settings(base_url) }, open()).unwrap()
 }
 
 async fn create(client: &Client) -> Answer {
@@ -40,11 +45,11 @@ async fn nothing_is_sent_without_a_connection() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let refused = client(format!("http://{address}/v2"));
-    assert_eq!(create(&refused).await, Answer::NotSent);
-    assert_eq!(refused.get(&key(), &uid(), &markers(), COMPANY).await, Err(LookFailure::NotSent));
+    assert_eq!(create(&refused).await, Answer::NotSent { wait: None });
+    assert_eq!(refused.get(&key(), &uid(), &markers(), COMPANY).await, Err(LookFailure::NotSent { wait: None }));
     let query =
         ListQuery::Window { event_type_id: 1, from: at("2050-09-05T08:59:00Z"), to: at("2050-09-05T09:31:00Z") };
-    assert_eq!(refused.list(&key(), &query, &markers(), COMPANY).await, Err(LookFailure::NotSent));
+    assert_eq!(refused.list(&key(), &query, &markers(), COMPANY).await, Err(LookFailure::NotSent { wait: None }));
 }
 
 #[tokio::test]
@@ -57,7 +62,7 @@ async fn nothing_is_sent_when_tls_fails() {
             write(&mut stream, "HTTP/1.1 400 Bad Request\r\n\r\n").await;
         }
     });
-    assert_eq!(create(&client(format!("https://{address}/v2"))).await, Answer::NotSent);
+    assert_eq!(create(&client(format!("https://{address}/v2"))).await, Answer::NotSent { wait: None });
 }
 
 #[tokio::test]
@@ -66,7 +71,7 @@ async fn a_host_that_takes_no_connection_was_sent_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let begun = Instant::now();
-    assert_eq!(create(&client(format!("https://{address}/v2"))).await, Answer::NotSent);
+    assert_eq!(create(&client(format!("https://{address}/v2"))).await, Answer::NotSent { wait: None });
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     drop(listener);
 }
@@ -96,8 +101,11 @@ async fn nothing_is_sent_when_the_deadline_is_near() {
     let client = client(peer.url.clone());
     let now = Instant::now();
     for deadline in [now, now + Duration::from_millis(20)] {
-        assert_eq!(client.create(&key(), &ask(), &markers(), deadline).await, Answer::NotSent);
-        assert_eq!(client.cancel(&key(), &uid(), "", &markers(), COMPANY, deadline).await, Answer::NotSent);
+        assert_eq!(client.create(&key(), &ask(), &markers(), deadline).await, Answer::NotSent { wait: None });
+        assert_eq!(
+            client.cancel(&key(), &uid(), "", &markers(), COMPANY, deadline).await,
+            Answer::NotSent { wait: None }
+        );
     }
     assert!(peer.asked().is_empty());
 }
@@ -213,7 +221,7 @@ async fn base_urls_with_a_path_and_versions() {
     let peer = Peer::answering([reply(201, success(booking()))]).await;
     let base_url = format!("{}/", peer.url.replace("/v2", "/api/v2"));
     let version = "2026-02-25".to_owned();
-    let client = Client::new(ClientSettings { bookings_version: version, ..settings(base_url) }).unwrap();
+    let client = Client::new(ClientSettings { bookings_version: version, ..settings(base_url) }, open()).unwrap();
     create(&client).await;
     let asked = peer.asked_once();
     assert_eq!(asked.path, "/api/v2/bookings");
@@ -221,7 +229,7 @@ async fn base_urls_with_a_path_and_versions() {
 
     let new = |base_url: &str, bookings_version: &str| {
         let settings = settings(base_url.to_owned());
-        Client::new(ClientSettings { bookings_version: bookings_version.to_owned(), ..settings }).map(|_| ())
+        Client::new(ClientSettings { bookings_version: bookings_version.to_owned(), ..settings }, open()).map(|_| ())
     };
     assert!(matches!(new("https://api.cal.com/v2", ""), Err(ClientError::Version)));
     assert!(matches!(new("https://api.cal.com/v2", "a\nb"), Err(ClientError::Version)));

@@ -14,7 +14,7 @@ const ROWS: [&str; 9] = [
     "INSERT INTO calcom_op (company_id, appointment_id, op_id, segment_no, kind, appointment_version, job_id, fence,
        event_type_id, starts_at, ends_at, deadline_at)
      SELECT 1, appointment_id, gen_random_uuid(), 1, 'create', 1, gen_random_uuid(), 1, 101, now(), now(), now() FROM appointment",
-    "INSERT INTO calcom_pause (company_id, until) VALUES (1, now())",
+    "INSERT INTO calcom_key (fingerprint) VALUES ('1234567890123456')",
     "INSERT INTO external_busy (company_id, calcom_uid, staff_id, during) VALUES (1, 'u', 1, '[2020-01-01,2020-01-02)')",
     "INSERT INTO webhook_inbox (company_id, body_hash, source, body) VALUES (1, sha256('x'), 'calcom', 'x')",
     "INSERT INTO operator_action (company_id, action_id, who, what, subject) VALUES (1, gen_random_uuid(), 'o', 'x', 'y')",
@@ -29,7 +29,7 @@ const MORE_ROWS: [&str; 5] = [
 ];
 
 /// A statement that would make the sentence untrue.
-const UNTRUE: [(&str, &str); 59] = [
+const UNTRUE: [(&str, &str); 63] = [
     ("external_changes_is_known", "UPDATE company SET external_changes = 'ignore'"),
     ("inbox_hint_names_a_booking", "UPDATE webhook_inbox SET subject = 'x'"),
     (
@@ -114,6 +114,10 @@ const UNTRUE: [(&str, &str); 59] = [
         "INSERT INTO calcom_op SELECT company_id, appointment_id, gen_random_uuid(), segment_no, kind, appointment_version, job_id, fence, event_type_id, starts_at, ends_at, target_uid, slot_id, 'unknown', sent_at, deadline_at FROM calcom_op",
     ),
     ("busy_time_is_finite_half_open_not_empty", "UPDATE external_busy SET during = '[2020-01-01,)'"),
+    ("calcom_key_fingerprint_has_16_bytes", "UPDATE calcom_key SET fingerprint = 'short'"),
+    ("calcom_key_is_probed_only_while_down", "UPDATE calcom_key SET probing = true"),
+    ("secret_has_a_fingerprint_only_for_calcom", "UPDATE company_secret SET fingerprint = '1234567890123456'"),
+    ("secret_has_a_fingerprint_only_for_calcom", "UPDATE company_secret SET kind = 'calcom', fingerprint = 'short'"),
     ("inbox_source_is_known", "UPDATE webhook_inbox SET source = 'fax'"),
     ("inbox_hash_is_sha256", "UPDATE webhook_inbox SET body_hash = ''"),
     ("request_hash_is_sha256", "UPDATE request_key SET body_hash = ''"),

@@ -4,6 +4,7 @@
 
 mod batch;
 mod booking;
+mod calcom_key;
 mod cancel;
 mod catalog;
 mod constraints;

@@ -193,21 +193,3 @@ async fn the_relay_takes_what_nobody_rang_for_and_the_direct_claimer_what_is_ove
     assert!(taken.contains(&booked.booking));
     world.gone().await;
 }
-
-#[tokio::test]
-async fn nothing_is_sent_while_the_companys_key_rests() {
-    let world = World::new().await;
-    let booked = book(&world).await;
-    world.store.calcom_pause(world.company.company_id, std::time::Duration::from_secs(60)).await.unwrap();
-    let Claim::Busy { until: Some(until) } = world.store.claim(booked.booking, "w").await.unwrap() else {
-        panic!("not busy")
-    };
-    assert_eq!(world.count("SELECT count(*) FROM calcom_op").await, 0);
-    let run_at: chrono::DateTime<chrono::Utc> =
-        sqlx::query_scalar("SELECT run_at FROM job WHERE kind = 'booking'").fetch_one(&world.pool).await.unwrap();
-    assert_eq!(run_at, until, "due when the key may be used again");
-    world.sql("UPDATE calcom_pause SET until = now() - interval '1 second'").await;
-    world.sql("UPDATE job SET run_at = now()").await;
-    assert_eq!(granted(&world, booked.booking).await.mode, Mode::Act);
-    world.gone().await;
-}

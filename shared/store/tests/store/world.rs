@@ -34,6 +34,8 @@ pub fn settings(url: String) -> StoreSettings {
         lock_wait: Duration::from_secs(2),
         statement_timeout: Duration::from_secs(10),
         lease: Duration::from_secs(10),
+        calcom_timeout: Duration::from_secs(8),
+        calcom_requests_per_minute: 120,
         quarantine: Duration::from_secs(90),
         patience: Duration::from_secs(990),
         back_off_base: Duration::from_secs(1),

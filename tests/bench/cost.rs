@@ -28,12 +28,12 @@ async fn by_hand() -> Value {
     for n in 0..FIRST {
         steps::book(&world, &store, &wire, n).await;
     }
-    let mut sum = [Traffic::default(); 4];
+    let mut sum = [Traffic::default(); 5];
     for n in FIRST..FIRST + COUNTED {
         let booking = steps::book(&world, &store, &wire, n).await;
         sum.iter_mut().zip(booking).for_each(|(sum, step)| *sum += step);
     }
-    assert_eq!(sum.map(|step| step.commits), [u64::from(COUNTED); 4], "accept, claim, settle; customer 1 more");
+    assert_eq!(sum.map(|step| step.commits), [u64::from(COUNTED); 5], "accept, claim, ask, settle; customer 1 more");
     println!("One booking by hand:        commits   statements   round trips");
     let mut figures = json!({});
     for (name, step) in steps::STEPS.into_iter().zip(sum) {

@@ -1,18 +1,22 @@
-//! One booking by hand: accept, claim, settle, then its customer job, and what each of them says to the record.
+//! One booking by hand: accept, claim, ask for the request, settle, then its customer job, and what each of them says to
+//! the record.
 //! Deliberately absent: a worker, whose loops would be counted too; the sandbox is asked by the few lines below.
 
 use chrono::TimeDelta;
 use domain::answer::{Booking, BookingStatus, BookingUid};
+use domain::budget::Purpose;
 use domain::outcome::Outcome;
 use harness::{Traffic, Wire, World};
+use secrecy::SecretString;
 use serde_json::{Value, json};
-use store::{Claim, Claimed, Settled, Store};
+use store::{Claim, Claimed, Fingerprint, Question, Reply, Settled, Store};
 
-/// In their order; accept, claim and settle are the booking.
-pub const STEPS: [&str; 4] = ["accept", "claim", "settle", "customer"];
+/// In their order; all but the last are the booking. The commit of `ask` does not wait for the disk, and a process that
+/// is busy has one for many requests.
+pub const STEPS: [&str; 5] = ["accept", "claim", "ask", "settle", "customer"];
 
 /// The n-th wish, through `store`, whose connections go through `wire`.
-pub async fn book(world: &World, store: &Store, wire: &Wire, n: u32) -> [Traffic; 4] {
+pub async fn book(world: &World, store: &Store, wire: &Wire, n: u32) -> [Traffic; 5] {
     let wish = world.wish(n).await;
     let mut before = wire.traffic();
     let mut step = || {
@@ -27,6 +31,11 @@ pub async fn book(world: &World, store: &Store, wire: &Wire, n: u32) -> [Traffic
     let Claim::Granted(claimed) = store.claim(booking, "by hand").await.unwrap() else { panic!("not granted") };
     let claim = step();
 
+    let key = Fingerprint::of(&SecretString::from("cal_test"));
+    let asked = store.ask_calcom_key(key, &[Question::May(Purpose::Act)]).await.unwrap();
+    assert!(matches!(asked.replies[..], [Reply::Go(_)]), "{asked:?}");
+    let ask = step();
+
     let outcome = Outcome::Applied { booking: create(world, &claimed).await, spares: vec![] };
     let settled = store.settle(&claimed, &outcome, 0.5).await.unwrap();
     assert!(matches!(settled, Settled::Done { .. }), "{settled:?}");
@@ -35,7 +44,7 @@ pub async fn book(world: &World, store: &Store, wire: &Wire, n: u32) -> [Traffic
     let customer = *accepted.ring.iter().find(|job| **job != booking).expect("the customer has a job");
     let merged = store.claim(customer, "by hand").await.unwrap();
     assert!(matches!(merged, Claim::Ended { .. }), "{merged:?}");
-    [accept, claim, settle, step()]
+    [accept, claim, ask, settle, step()]
 }
 
 /// What the op asks of Cal.com, and its answer.

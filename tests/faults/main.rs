@@ -1,9 +1,13 @@
 //! Redis or PostgreSQL is taken away in the middle of 500 bookings. Of Redis nobody notices anything; after the death of
-//! PostgreSQL whoever had heard "accepted" has his appointment, and whoever asks again has one and not two.
+//! PostgreSQL whoever had heard "accepted" has his appointment, and whoever asks again has one and not two. What Cal.com
+//! does to us is beside it: its limiter (`limiter`), and its absence (`outage`).
 //!
 //! Deliberately absent: a death at one exact step (`tests/crashes`), slow servers, full disks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod limiter;
+mod outage;
 
 use futures::{StreamExt, stream};
 use harness::{Api, Postgres, Process, Redis, Setup, World, wait_for, wait_until};

@@ -6,12 +6,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod line;
 mod process;
 mod proxy;
 mod salon;
 mod servers;
 mod wire;
 
+pub use line::{Host, Line};
 pub use process::{Answer, Api, Process, retell_signature};
 pub use proxy::{Commit, Proxy, Stop, Stopped};
 pub use salon::{BRANCH_PHONE, WISHES_A_DAY};
@@ -235,6 +237,10 @@ impl World {
 
     pub async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub async fn sql(&self, sql: &'static str) {
+        sqlx::query(sql).execute(&self.pool).await.unwrap();
     }
 
     pub async fn status(&self, id: AppointmentId) -> String {

@@ -98,7 +98,7 @@ fn not_read(failure: &LookFailure) -> Reading {
     tracing::warn!(?failure, "a booking could not be read");
     let wait = match failure {
         LookFailure::Throttled { wait } => Some(*wait),
-        LookFailure::NotSent { wait } => *wait,
+        LookFailure::NotSent { wait } | LookFailure::NoAnswer { wait } => *wait,
         LookFailure::Unauthorized | LookFailure::Other => None,
     };
     Reading::NotRead { wait }

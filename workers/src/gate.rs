@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use calcom::{Closed, Gate, Soon};
 use domain::budget::{Heard, Pass, Purpose};
@@ -38,10 +38,13 @@ pub(crate) struct BucketGate<B> {
     keys: Mutex<HashMap<Fingerprint, Arc<Key>>>,
 }
 
+/// A reply, and a moment before it was given.
+type Answer = (Reply, Instant);
+
 #[derive(Default)]
 struct Key {
     /// What the next transaction takes with it.
-    waiting: Mutex<Vec<(Question, oneshot::Sender<Option<Reply>>)>>,
+    waiting: Mutex<Vec<(Question, oneshot::Sender<Option<Answer>>)>>,
     /// Whoever has it asks.
     turn: Turn<()>,
     /// The bucket wants to know of usable answers, too.
@@ -59,7 +62,7 @@ impl<B: Bucket> BucketGate<B> {
 
     /// Whoever has the turn asks for all who wait; the others find their reply when the turn is theirs. A turn that is
     /// given up in its middle takes the questions with it, so they are put again. `None`: the record is away.
-    async fn answer(&self, fingerprint: Fingerprint, key: &Key, question: Question) -> Option<Reply> {
+    async fn answer(&self, fingerprint: Fingerprint, key: &Key, question: Question) -> Option<Answer> {
         loop {
             let (sender, mut reply) = oneshot::channel();
             key.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((question, sender));
@@ -71,10 +74,11 @@ impl<B: Bucket> BucketGate<B> {
             }
             let waiting = std::mem::take(&mut *key.waiting.lock().unwrap_or_else(PoisonError::into_inner));
             let (questions, senders): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
-            let replies: Vec<Option<Reply>> = match self.bucket.ask(fingerprint, questions).await {
+            let since = Instant::now();
+            let replies: Vec<Option<Answer>> = match self.bucket.ask(fingerprint, questions).await {
                 Ok(answer) => {
                     key.listens.store(answer.listens, Relaxed);
-                    answer.replies.into_iter().map(Some).collect()
+                    answer.replies.into_iter().map(|reply| Some((reply, since))).collect()
                 }
                 Err(error) => {
                     let waiting = senders.len();
@@ -91,13 +95,13 @@ impl<B: Bucket> BucketGate<B> {
 }
 
 impl<B: Bucket> Gate for BucketGate<B> {
-    fn ask<'a>(&'a self, key: &'a SecretString, purpose: Purpose) -> Soon<'a, Result<Pass, Closed>> {
+    fn ask<'a>(&'a self, key: &'a SecretString, purpose: Purpose) -> Soon<'a, Result<(Pass, Instant), Closed>> {
         Box::pin(async move {
             let fingerprint = Fingerprint::of(key);
             let (wait, reason) = match self.answer(fingerprint, &self.key(fingerprint), Question::May(purpose)).await {
-                Some(Reply::Go(pass)) => return Ok(pass),
-                Some(Reply::Wait { wait, why }) => (Some(wait), why.as_str()),
-                Some(Reply::Noted { wait }) => (wait, "mistaken"),
+                Some((Reply::Go(pass), since)) => return Ok((pass, since)),
+                Some((Reply::Wait { wait, why }, _)) => (Some(wait), why.as_str()),
+                Some((Reply::Noted { wait }, _)) => (wait, "mistaken"),
                 None => (None, "record_away"),
             };
             metrics::counter!("askpro_calcom_denied_total", "reason" => reason).increment(1);
@@ -116,8 +120,8 @@ impl<B: Bucket> Gate for BucketGate<B> {
                 metrics::counter!("askpro_calcom_pauses_total").increment(1);
             }
             match timeout(TELL_MAX, self.answer(fingerprint, &own, Question::Heard(pass, heard))).await {
-                Ok(Some(Reply::Noted { wait })) => wait,
-                Ok(Some(Reply::Go(_) | Reply::Wait { .. })) => None,
+                Ok(Some((Reply::Noted { wait }, _))) => wait,
+                Ok(Some((Reply::Go(_) | Reply::Wait { .. }, _))) => None,
                 Ok(None) | Err(_) => {
                     tracing::warn!(?heard, "the budget was not told");
                     None
@@ -176,6 +180,10 @@ mod tests {
         (far.clone(), Arc::new(BucketGate::new(far)))
     }
 
+    async fn asks(gate: &BucketGate<Arc<Far>>, purpose: Purpose) -> Result<Pass, Closed> {
+        gate.ask(&secret(), purpose).await.map(|(pass, _since)| pass)
+    }
+
     fn secret() -> SecretString {
         SecretString::from("cal_live")
     }
@@ -185,15 +193,15 @@ mod tests {
         let (far, gate) = gate();
         let asking = (0..200).map(|_| {
             let gate = gate.clone();
-            tokio::spawn(async move { gate.ask(&secret(), Purpose::Act).await })
+            tokio::spawn(async move { asks(&gate, Purpose::Act).await })
         });
         let answers = futures::future::join_all(asking.collect::<Vec<_>>()).await;
         let passed = answers.into_iter().filter(|answer| answer.as_ref().unwrap().is_ok()).count();
         assert_eq!(passed, 108);
         assert_eq!(*far.asked.lock().unwrap(), [1, 199]);
-        let denied = gate.ask(&secret(), Purpose::Act).await;
+        let denied = asks(&gate, Purpose::Act).await;
         assert_eq!(denied, Err(Closed { wait: Some(Duration::from_secs(66)) }));
-        assert_eq!(gate.ask(&secret(), Purpose::Look).await, Ok(SENT));
+        assert_eq!(asks(&gate, Purpose::Look).await, Ok(SENT));
     }
 
     #[tokio::test(start_paused = true)]
@@ -201,18 +209,16 @@ mod tests {
         let (far, gate) = gate();
         far.fails.lock().unwrap().extend([true, true]);
         let denied = Err(Closed { wait: None });
-        let (key, other) = (secret(), secret());
-        let both = tokio::join!(gate.ask(&key, Purpose::Act), gate.ask(&other, Purpose::Look));
+        let both = tokio::join!(asks(&gate, Purpose::Act), asks(&gate, Purpose::Look));
         assert_eq!(both, (denied, denied));
-        assert_eq!(gate.ask(&secret(), Purpose::Look).await, Ok(SENT));
+        assert_eq!(asks(&gate, Purpose::Look).await, Ok(SENT));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_gives_up_while_asking_holds_nobody_up() {
         let (far, gate) = gate();
-        let key = secret();
-        let first = timeout(Duration::from_millis(2), gate.ask(&key, Purpose::Act));
-        let (first, second) = tokio::join!(first, gate.ask(&key, Purpose::Act));
+        let first = timeout(Duration::from_millis(2), asks(&gate, Purpose::Act));
+        let (first, second) = tokio::join!(first, asks(&gate, Purpose::Act));
         assert!(first.is_err());
         assert_eq!(second, Ok(SENT));
         assert_eq!(far.asked.lock().unwrap().len(), 2);
@@ -222,7 +228,7 @@ mod tests {
     async fn an_answer_is_told_of_only_where_it_is_news() {
         let (far, gate) = gate();
         let key = secret();
-        assert_eq!(gate.ask(&key, Purpose::Act).await, Ok(SENT));
+        assert_eq!(asks(&gate, Purpose::Act).await, Ok(SENT));
         assert_eq!(gate.tell(&key, SENT, Heard::Answered).await, None);
         assert_eq!(far.asked.lock().unwrap().len(), 1, "nobody listens");
         gate.tell(&key, SENT, Heard::Ambiguous).await;
@@ -231,6 +237,6 @@ mod tests {
         assert!(!far.bucket.lock().unwrap().listens(), "the row is broken");
         let wait = gate.tell(&key, SENT, Heard::NotSent).await;
         assert_eq!(wait, Some(Duration::from_secs(1)), "until the first probe");
-        assert_eq!(gate.ask(&key, Purpose::Act).await, Err(Closed { wait }));
+        assert_eq!(asks(&gate, Purpose::Act).await, Err(Closed { wait }));
     }
 }

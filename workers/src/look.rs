@@ -139,7 +139,7 @@ fn began(claimed_at: DateTime<Utc>, since_answer: Duration) -> DateTime<Utc> {
 fn not_seen(failure: &LookFailure) -> Outcome {
     let wait = match failure {
         LookFailure::Throttled { wait } => Some(*wait),
-        LookFailure::NotSent { wait } => *wait,
+        LookFailure::NotSent { wait } | LookFailure::NoAnswer { wait } => *wait,
         LookFailure::Unauthorized | LookFailure::Other => None,
     };
     tracing::warn!(?failure, "a look failed");
@@ -207,8 +207,11 @@ mod tests {
     #[test]
     fn a_look_that_may_not_go_says_when_it_may() {
         let wait = Duration::from_secs(60);
-        for failure in [LookFailure::Throttled { wait }, LookFailure::NotSent { wait: Some(wait) }] {
-            assert_eq!(not_seen(&failure), Outcome::NotSeen { wait: Some(wait) });
+        let told = Some(wait);
+        for failure in
+            [LookFailure::Throttled { wait }, LookFailure::NotSent { wait: told }, LookFailure::NoAnswer { wait: told }]
+        {
+            assert_eq!(not_seen(&failure), Outcome::NotSeen { wait: told });
         }
         for failure in [LookFailure::NotSent { wait: None }, LookFailure::Unauthorized, LookFailure::Other] {
             assert_eq!(not_seen(&failure), Outcome::NotSeen { wait: None });

@@ -177,7 +177,7 @@ impl Client {
             Err(Failure::UnusableKey) => {
                 tracing::warn!(request = asked.name(), milliseconds, "nothing was sent to Cal.com");
             }
-            Err(Failure::Ambiguous(why)) => {
+            Err(Failure::Ambiguous { why, wait: _ }) => {
                 tracing::warn!(request = asked.name(), milliseconds, ?why, "what Cal.com did is unknown");
             }
         }
@@ -201,10 +201,11 @@ impl Client {
             self.read(response).await
         };
         let result = tokio::time::timeout_at(until.into(), answered).await;
-        let result = result.unwrap_or(Err(Failure::Ambiguous(Ambiguity::Timeout)));
+        let result = result.unwrap_or(Err(Failure::unknown(Ambiguity::Timeout)));
         let wait = self.inner.gate.tell(key, pass, failure::heard(&result)).await;
         match result {
             Err(Failure::NotSent { .. }) => Err(Failure::NotSent { wait }),
+            Err(Failure::Ambiguous { why, .. }) => Err(Failure::Ambiguous { why, wait }),
             told => told,
         }
     }
@@ -213,9 +214,8 @@ impl Client {
     async fn pass(&self, key: &SecretString, purpose: Purpose, until: Instant) -> Result<Pass, Failure> {
         let is_late = || until.saturating_duration_since(Instant::now()) < LEFT_MIN;
         while !is_late() {
-            let begun = Instant::now();
             match tokio::time::timeout_at(until.into(), self.inner.gate.ask(key, purpose)).await {
-                Ok(Ok(pass)) if begun.elapsed() <= GRANT && !is_late() => return Ok(pass),
+                Ok(Ok((pass, since))) if since.elapsed() <= GRANT && !is_late() => return Ok(pass),
                 Ok(Ok(_run_out)) => {}
                 Ok(Err(Closed { wait })) => return Err(Failure::NotSent { wait }),
                 Err(_late) => break,
@@ -227,9 +227,9 @@ impl Client {
     async fn read(&self, response: Response) -> Result<Vec<u8>, Failure> {
         match response.status().as_u16() {
             200..=299 => self.body(response).await,
-            300..=399 => Err(Failure::Ambiguous(Ambiguity::Redirect)),
+            300..=399 => Err(Failure::unknown(Ambiguity::Redirect)),
             // A proxy may say so about a request that Cal.com has taken.
-            408 => Err(Failure::Ambiguous(Ambiguity::Timeout)),
+            408 => Err(Failure::unknown(Ambiguity::Timeout)),
             429 => {
                 let headers = response.headers().iter();
                 let wait = failure::wait(headers.map(|(name, value)| (name.as_str(), value.as_bytes())));
@@ -239,7 +239,7 @@ impl Client {
                 let message = failure::message(&self.body(response).await?);
                 Err(Failure::Client { status, message })
             }
-            status => Err(Failure::Ambiguous(Ambiguity::ServerError(status))),
+            status => Err(Failure::unknown(Ambiguity::ServerError(status))),
         }
     }
 
@@ -247,7 +247,7 @@ impl Client {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| failure::of_reading(&error))? {
             if body.len() + chunk.len() > self.inner.body_max_bytes {
-                return Err(Failure::Ambiguous(Ambiguity::BadBody));
+                return Err(Failure::unknown(Ambiguity::BadBody));
             }
             body.extend_from_slice(&chunk);
         }

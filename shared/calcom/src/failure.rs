@@ -53,7 +53,13 @@ pub(crate) enum Failure {
     /// 4xx, with its message if the body was one of Cal.com's two envelopes.
     Client { status: u16, message: Option<String> },
     /// Anything else.
-    Ambiguous(Ambiguity),
+    Ambiguous { why: Ambiguity, wait: Option<Duration> },
+}
+
+impl Failure {
+    pub(crate) fn unknown(why: Ambiguity) -> Self {
+        Self::Ambiguous { why, wait: None }
+    }
 }
 
 /// How a text of the table is compared.
@@ -201,7 +207,7 @@ pub(crate) fn answer(asked: Asked<'_>, failure: Failure) -> Answer {
         // What Cal.com would have said.
         Failure::UnusableKey => Answer::Misconfigured { status: 401 },
         Failure::Throttled { wait } => Answer::Throttled { wait },
-        Failure::Ambiguous(why) => Answer::Unknown { why },
+        Failure::Ambiguous { why, wait: _ } => Answer::Unknown { why },
         Failure::Client { status, message } => refusal(asked, status, message.as_deref()),
     }
 }
@@ -248,7 +254,8 @@ pub(crate) fn look(asked: Asked<'_>, failure: Failure) -> Result<(), LookFailure
                 Err(LookFailure::Other)
             }
         },
-        Failure::Client { .. } | Failure::Ambiguous(_) => Err(LookFailure::Other),
+        Failure::Ambiguous { why: _, wait } => Err(LookFailure::NoAnswer { wait }),
+        Failure::Client { .. } => Err(LookFailure::Other),
     }
 }
 
@@ -268,7 +275,7 @@ pub(crate) fn of_sending(error: &reqwest::Error) -> Failure {
 
 /// What an error after the head of an answer means.
 pub(crate) fn of_reading(error: &reqwest::Error) -> Failure {
-    Failure::Ambiguous(if error.is_timeout() { Ambiguity::Timeout } else { Ambiguity::Reset })
+    Failure::unknown(if error.is_timeout() { Ambiguity::Timeout } else { Ambiguity::Reset })
 }
 
 /// What a request that was let out tells of Cal.com.
@@ -277,7 +284,7 @@ pub(crate) fn heard<T>(result: &Result<T, Failure>) -> Heard {
         Ok(_) | Err(Failure::Client { .. } | Failure::UnusableKey) => Heard::Answered,
         Err(Failure::Throttled { wait }) => Heard::Throttled(*wait),
         Err(Failure::NotSent { .. }) => Heard::NotSent,
-        Err(Failure::Ambiguous(_)) => Heard::Ambiguous,
+        Err(Failure::Ambiguous { .. }) => Heard::Ambiguous,
     }
 }
 

@@ -183,7 +183,12 @@ pub enum LookFailure {
     },
     /// 401 or 403: the key is not valid for this.
     Unauthorized,
-    /// Anything else: timeout, reset, 5xx, redirect, an answer that could not be read.
+    /// Timeout, reset, 5xx, redirect.
+    NoAnswer {
+        /// For how long it is of no use to try again, if that is known.
+        wait: Option<Duration>,
+    },
+    /// Anything else: an answer that could not be read or is not Cal.com's.
     Other,
 }
 

@@ -24,13 +24,14 @@ pub struct Doorman {
 }
 
 impl Gate for Doorman {
-    fn ask<'a>(&'a self, _key: &'a SecretString, purpose: Purpose) -> Soon<'a, Result<Pass, Closed>> {
+    fn ask<'a>(&'a self, _key: &'a SecretString, purpose: Purpose) -> Soon<'a, Result<(Pass, Instant), Closed>> {
         self.asked.lock().unwrap().push(purpose);
         let (takes, answer) =
             self.script.lock().unwrap().pop_front().unwrap_or((Duration::ZERO, Ok(Pass { probe: None })));
+        let since = Instant::now();
         Box::pin(async move {
             tokio::time::sleep(takes).await;
-            answer
+            answer.map(|pass| (pass, since))
         })
     }
 
@@ -149,4 +150,7 @@ async fn the_gate_hears_what_came_of_it() {
     let doorman = Arc::new(Doorman { wait, ..Doorman::default() });
     assert_eq!(create(&behind(&doorman, away)).await, Answer::NotSent { wait }, "the next probe is not earlier");
     assert_eq!(doorman.told(), [Heard::NotSent]);
+    let peer = Peer::answering([reply(502, "")]).await;
+    let looked = behind(&doorman, peer.url.clone()).get(&key(), &uid(), &markers(), COMPANY).await;
+    assert_eq!(looked, Err(LookFailure::NoAnswer { wait }), "nor is the next look");
 }

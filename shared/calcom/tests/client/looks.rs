@@ -81,12 +81,12 @@ async fn a_look_that_failed_says_so() {
         (reply(403, "<html>403</html>"), LookFailure::Unauthorized),
         (throttled(), LookFailure::Throttled { wait: Duration::from_secs(12) }),
         (reply(400, "{}"), LookFailure::Other),
-        (reply(500, "{}"), LookFailure::Other),
-        (reply(502, "<html>502</html>"), LookFailure::Other),
-        (redirect, LookFailure::Other),
+        (reply(500, "{}"), LookFailure::NoAnswer { wait: None }),
+        (reply(502, "<html>502</html>"), LookFailure::NoAnswer { wait: None }),
+        (redirect, LookFailure::NoAnswer { wait: None }),
         (reply(200, "<html>ok</html>"), LookFailure::Other),
         (reply(200, success(json!([booking()]))), LookFailure::Other),
-        (reply(200, vec![b' '; 2 << 20]), LookFailure::Other),
+        (reply(200, vec![b' '; 2 << 20]), LookFailure::NoAnswer { wait: None }),
     ] {
         assert_eq!(get(answer.clone()).await, Err(failure.clone()));
         assert_eq!(list(vec![answer]).await, (Err(failure), 1));
@@ -129,7 +129,10 @@ async fn an_incomplete_list_is_never_a_list() {
         list(vec![page(vec![booking()], true), throttled()]).await.0,
         Err(LookFailure::Throttled { wait: Duration::from_secs(12) })
     );
-    assert_eq!(list(vec![page(vec![booking()], true), reply(500, "{}")]).await, (Err(LookFailure::Other), 2));
+    assert_eq!(
+        list(vec![page(vec![booking()], true), reply(500, "{}")]).await,
+        (Err(LookFailure::NoAnswer { wait: None }), 2)
+    );
     assert_eq!(list(vec![page(vec![], true)]).await, (Err(LookFailure::Other), 1), "says more, gives nothing");
     assert_eq!(list(vec![page(vec![booking()], true)]).await, (Err(LookFailure::Other), 40), "never ends");
     assert_eq!(

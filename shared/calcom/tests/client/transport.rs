@@ -91,7 +91,7 @@ async fn silence_ends_at_the_timeout_and_at_the_deadline() {
     let answer = client(url.clone()).create(&key(), &ask(), &markers(), Instant::now() + QUICK).await;
     assert_eq!(answer, unknown(Ambiguity::Timeout));
     assert!(begun.elapsed() < Duration::from_secs(4));
-    assert_eq!(quick(url).get(&key(), &uid(), &markers(), COMPANY).await, Err(LookFailure::Other));
+    assert_eq!(quick(url).get(&key(), &uid(), &markers(), COMPANY).await, Err(LookFailure::NoAnswer { wait: None }));
     assert_eq!(*requests.lock().unwrap(), 3);
 }
 

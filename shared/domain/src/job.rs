@@ -206,8 +206,17 @@ mod tests {
             slot: SlotId(Uuid::from_u128(1)),
             during: TimeRange::new(at(1_000), at(2_800)).unwrap(),
             event_type_id: 7,
+            host_id: 1,
         };
-        Segment { no: 1, lineage: Lineage(Uuid::from_u128(9)), promised, live: None, sync: Sync::Pending }
+        Segment {
+            no: 1,
+            lineage: Lineage(Uuid::from_u128(9)),
+            promised,
+            live: None,
+            spares: vec![],
+            sync: Sync::Pending,
+            held: false,
+        }
     }
 
     #[test]
@@ -238,7 +247,7 @@ mod tests {
         let segments = [wanting()];
         let requested = Scene { status: Status::Requested, segments: &segments, rest, ..scene(None, None) };
         assert_eq!(decide(requested), Decision::Busy { until: Some(at(70)) });
-        let create = Effect { segment_no: 1, kind: EffectKind::Create };
+        let create = Effect { segment_no: 1, kind: EffectKind::Create, target: None };
         assert_eq!(decide(Scene { rest: Rest::default(), ..requested }), Decision::Act(create));
     }
 

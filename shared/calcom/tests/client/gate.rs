@@ -64,7 +64,7 @@ async fn create(client: &Client) -> Answer {
 }
 
 fn query() -> ListQuery {
-    ListQuery { event_type_id: 123, from: at("2050-09-05T08:59:00Z"), to: at("2050-09-05T09:31:00Z") }
+    ListQuery::Window { event_type_id: 123, from: at("2050-09-05T08:59:00Z"), to: at("2050-09-05T09:31:00Z") }
 }
 
 #[tokio::test]

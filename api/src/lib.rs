@@ -26,6 +26,7 @@ mod retell;
 mod router;
 mod signature;
 mod spoken;
+mod sync;
 mod waiting;
 mod when;
 

@@ -117,7 +117,8 @@ impl Problem {
 
     /// A field that nobody knows.
     pub(crate) fn unknown(field: &str, known: &str) -> Self {
-        let detail = format!("`{field}` is not known here: remove it; known are {known}");
+        let known = if known.is_empty() { "no field is known" } else { &format!("known are {known}") };
+        let detail = format!("`{field}` is not known here: remove it; {known}");
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_field", "A field is unknown", detail).with("field", field)
     }
 

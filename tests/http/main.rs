@@ -11,6 +11,7 @@ mod bad_input;
 mod calendar;
 mod herd;
 mod reschedule;
+mod sync;
 mod voice;
 
 use chrono::{DateTime, Utc};

@@ -5,6 +5,7 @@ use crate::accept::replay;
 use crate::command::{AcceptError, Accepted, Decision, How, answer};
 use crate::enqueue::enqueue;
 use crate::error::StoreError;
+use crate::operator::note_operator;
 use crate::promise::{Cause, Locked};
 use crate::release::release;
 use crate::request::{CallFacts, Opened, Request, RequestKey};
@@ -12,7 +13,6 @@ use domain::appointment::{Change, IllegalChange, Learnt, Status};
 use domain::id::{AppointmentId, JobId};
 use domain::job::Kind;
 use domain::refusal::Refusal;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// A wish to call an appointment off.
@@ -118,7 +118,8 @@ impl Store {
         }
         release(&mut tx, company_id, appointment_id).await?;
         if command.who == Who::Operator {
-            note_operator(&mut tx, company_id, "appointments cancel", appointment_id, command.why.as_deref()).await?;
+            let (what, subject) = ("appointments cancel", appointment_id.to_string());
+            note_operator(&mut tx, company_id, what, &subject, command.why.as_deref()).await?;
         }
         let (job, rings) = enqueue(&mut tx, company_id, Kind::Sync, appointment_id, locked.version, fresh).await?;
         request.close(&mut tx, appointment_id, None, Some(job.job.job_id), locked.version).await?;
@@ -132,26 +133,4 @@ impl Store {
             ring: if rings { vec![job.job] } else { vec![] },
         }))
     }
-}
-
-/// What a person did at the command line, for whoever asks later.
-async fn note_operator(
-    conn: &mut PgConnection,
-    company_id: i32,
-    what: &str,
-    subject: AppointmentId,
-    why: Option<&str>,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "INSERT INTO operator_action (company_id, action_id, who, what, subject, why) VALUES ($1, $2, $3, $4, $5, $6)",
-        company_id,
-        Uuid::now_v7(),
-        Who::Operator.as_str(),
-        what,
-        subject.to_string(),
-        why
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }

@@ -1,4 +1,5 @@
-//! Bring forward: the one way in which a floor or a next look becomes earlier. Only a hint from Cal.com and a person may.
+//! Brings forward what an appointment waits for, at the word of somebody who may know more than the back-off does: a
+//! webhook, an operator, an integrator. No other code lowers a floor or a next look.
 
 use crate::JobRef;
 use crate::error::StoreError;
@@ -6,21 +7,25 @@ use crate::promise::Locked;
 use domain::id::JobId;
 use sqlx::PgConnection;
 
-/// Under the appointment's lock: an op whose outcome is not known is looked for now, and whatever waits for this
-/// appointment is due now. Returns what may be rung.
+/// Makes the next look of the unresolved op due now, unless its request is still in the hands of the worker that sent it,
+/// and the waiting jobs, below their floor too. Returns these, to be rung after the commit. It enqueues nothing: where
+/// no job waits, nobody will look.
+///
+/// It shortens no quarantine: what a look that comes too early does not find is looked for again.
 pub(crate) async fn bring_forward(conn: &mut PgConnection, locked: &Locked) -> Result<Vec<JobRef>, StoreError> {
     sqlx::query!(
-        "UPDATE calcom_op SET next_look_at = clock_timestamp()
-         WHERE company_id = $1 AND appointment_id = $2 AND state = 'unknown' AND next_look_at > clock_timestamp()",
+        "UPDATE calcom_op o SET next_look_at = LEAST(o.next_look_at, now())
+         WHERE o.company_id = $1 AND o.appointment_id = $2 AND o.state IN ('sent', 'unknown')
+           AND (o.state = 'unknown' OR NOT EXISTS (
+                  SELECT FROM job h WHERE h.company_id = o.company_id AND h.job_id = o.job_id AND h.fence = o.fence))",
         locked.company_id,
         locked.appointment_id.0
     )
     .execute(&mut *conn)
     .await?;
     let rows = sqlx::query!(
-        "UPDATE job SET not_before = LEAST(not_before, now()), run_at = LEAST(run_at, now()), rung_at = now()
-         WHERE company_id = $1 AND subject = $2 AND state IN ('available', 'retryable') AND run_at > now()
-         RETURNING job_id",
+        "UPDATE job SET run_at = LEAST(run_at, now()), not_before = LEAST(not_before, now()), rung_at = now()
+         WHERE company_id = $1 AND subject = $2 AND state IN ('available', 'retryable') RETURNING job_id",
         locked.company_id,
         locked.appointment_id.0.to_string()
     )

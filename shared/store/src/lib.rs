@@ -24,6 +24,7 @@ mod inbox;
 mod inspect;
 mod ledger;
 mod op;
+mod operator;
 mod overtaken;
 mod place;
 mod promise;
@@ -34,6 +35,7 @@ mod scene;
 mod secret;
 mod settle;
 mod sweep;
+mod sync;
 mod timeline;
 
 pub use api_key::{Principal, Scope};
@@ -55,6 +57,7 @@ pub use reschedule::RescheduleCommand;
 pub use secret::SecretKind;
 pub use settle::Settled;
 pub use sweep::{Compared, Difference, Drift, Turn};
+pub use sync::SyncCommand;
 pub use timeline::Told;
 
 use backon::{ExponentialBuilder, Retryable};

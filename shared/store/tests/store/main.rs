@@ -11,4 +11,5 @@ mod constraints;
 mod inspect;
 mod protocol;
 mod reschedule;
+mod sync;
 mod world;

@@ -1,0 +1,28 @@
+//! What people do at the command line: each change is noted in the transaction that makes it, for whoever asks later.
+
+use crate::cancel::Who;
+use crate::error::StoreError;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// `what` is the command, `subject` what it changed: an id or a company's slug.
+pub(crate) async fn note_operator(
+    conn: &mut PgConnection,
+    company_id: i32,
+    what: &str,
+    subject: &str,
+    why: Option<&str>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "INSERT INTO operator_action (company_id, action_id, who, what, subject, why) VALUES ($1, $2, $3, $4, $5, $6)",
+        company_id,
+        Uuid::now_v7(),
+        Who::Operator.as_str(),
+        what,
+        subject,
+        why
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -12,8 +12,7 @@ use chrono::{DateTime, FixedOffset, Timelike, Utc};
 use chrono_tz::Tz;
 use domain::appointment::Status;
 use domain::id::AppointmentId;
-use domain::phone::{Identity, Phone, is_placeholder_email};
-use phonenumber::country::Id::DE;
+use domain::phone::Identity;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
@@ -28,13 +27,11 @@ use crate::app::App;
 use crate::body::{Raw, V1_BYTES_MAX, must_be_json};
 use crate::fields::{Fields, Text};
 use crate::key::{MayBook, MayRead};
+use crate::person::{EMAIL_CHARS_MAX, NAME_CHARS_MAX, PHONE_CHARS_MAX, own_email, phone};
 use crate::prefer::{self, etag};
 use crate::problem::{CommandProblems, Done, Problem, ReadProblems};
 use crate::waiting::Until;
 
-const NAME_CHARS_MAX: usize = 200;
-const PHONE_CHARS_MAX: usize = 40;
-const EMAIL_CHARS_MAX: usize = 254;
 const NOTES_CHARS_MAX: usize = 2_000;
 pub(crate) const REASON_CHARS_MAX: usize = 500;
 /// A date and time with offset is shorter.
@@ -101,15 +98,8 @@ impl NewAppointment {
     }
 
     fn command(self, company_id: i32, language: String, key: Option<RequestKey>) -> Result<BookingCommand, Problem> {
-        let phone = self.customer.phone.map(|raw| {
-            let wanted = "must be a valid number that is no placeholder, for example +4915112345678; or leave it out";
-            Phone::parse(&raw, DE).ok_or_else(|| Problem::invalid("customer.phone", wanted))
-        });
-        let phone = phone.transpose()?;
-        if self.customer.email.as_deref().is_some_and(|email| !is_email(email) || is_placeholder_email(email)) {
-            let wanted = "must be an address of the customer's own; leave it out if there is none";
-            return Err(Problem::invalid("customer.email", wanted));
-        }
+        let phone = self.customer.phone.map(|raw| phone(&raw, "customer.phone")).transpose()?;
+        own_email(self.customer.email.as_deref(), "customer.email")?;
         let who = match (&phone, &key) {
             (Some(phone), _) => Identity::Phone(phone.clone()),
             (None, Some(key)) => Identity::Anonymous(key.key.clone()),
@@ -139,20 +129,6 @@ pub(crate) fn read_start(fields: &mut Fields) -> Result<DateTime<FixedOffset>, P
         .ok()
         .filter(|at| at.second() == 0 && at.nanosecond() == 0)
         .ok_or_else(|| Problem::invalid("starts_at", wanted))
-}
-
-/// Could mail be sent there? One `@`, something on both sides, no white space.
-pub(crate) fn is_email(text: &str) -> bool {
-    let parts = text.split_once('@');
-    parts.is_some_and(|(local, host)| {
-        !local.is_empty()
-            && host.contains('.')
-            && !host.starts_with('.')
-            && !host.ends_with('.')
-            && !host.contains('@')
-            && text.len() <= EMAIL_CHARS_MAX
-            && !text.chars().any(|c| c.is_whitespace() || c.is_control())
-    })
 }
 
 /// An appointment, as promised, and what is known of Cal.com's side.

@@ -36,6 +36,8 @@ pub(crate) enum Done {
     Accepted,
     /// It is confirmed at Cal.com.
     Confirmed,
+    /// It is made.
+    Created,
 }
 
 impl Done {
@@ -44,7 +46,7 @@ impl Done {
         match self {
             Self::Known => StatusCode::OK,
             Self::Accepted => StatusCode::ACCEPTED,
-            Self::Confirmed => StatusCode::CREATED,
+            Self::Confirmed | Self::Created => StatusCode::CREATED,
         }
     }
 }

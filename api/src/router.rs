@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::problem::{Alternative, Problem, ProblemBody};
-use crate::{appointments, calcom, callbacks, health, jobs, observe, queues, reschedule, retell, sync};
+use crate::{appointments, calcom, callbacks, customers, health, jobs, observe, queues, reschedule, retell, sync};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -43,6 +43,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(appointments::cancel))
         .routes(routes!(reschedule::reschedule))
         .routes(routes!(sync::sync))
+        .routes(routes!(customers::put))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::read))
         .routes(routes!(queues::list))

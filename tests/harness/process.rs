@@ -133,6 +133,10 @@ impl Api {
         self.try_post(path, headers, body).await.unwrap()
     }
 
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        answer(self.http.put(format!("{}{path}", self.url)).bearer_auth(&self.key).json(body)).await.unwrap()
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         answer(self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.key)).await.unwrap()
     }

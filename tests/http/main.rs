@@ -9,6 +9,7 @@ mod appointments;
 mod bad_calls;
 mod bad_input;
 mod calendar;
+mod customers;
 mod herd;
 mod reschedule;
 mod sync;

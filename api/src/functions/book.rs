@@ -157,8 +157,7 @@ fn unknown_staff(call: &Call<'_>) -> Reply {
 
 fn command(call: &Call<'_>, caller: &Caller, wish: &Wish<'_>) -> BookingCommand {
     let said_phone = || call.args.text(arguments::PHONE).and_then(|raw| Phone::parse(&raw, DE));
-    let email =
-        call.args.text(arguments::EMAIL).filter(|e| crate::appointments::is_email(e) && !is_placeholder_email(e));
+    let email = call.args.text(arguments::EMAIL).filter(|e| crate::person::is_email(e) && !is_placeholder_email(e));
     let notes = call.args.text(arguments::NOTES);
     let asked = format!(
         "{}\n{}\n{:?}\n{}\n{}",

@@ -37,6 +37,7 @@ mod settle;
 mod sweep;
 mod sync;
 mod timeline;
+mod upsert;
 
 pub use api_key::{Principal, Scope};
 pub use calcom_key::{Fingerprint, KeyStanding, Question, Replies, Reply};
@@ -59,6 +60,7 @@ pub use settle::Settled;
 pub use sweep::{Compared, Difference, Drift, Turn};
 pub use sync::SyncCommand;
 pub use timeline::Told;
+pub use upsert::{Customer, CustomerCommand};
 
 use backon::{ExponentialBuilder, Retryable};
 use domain::id::JobId;

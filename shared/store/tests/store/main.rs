@@ -8,6 +8,7 @@ mod calcom_key;
 mod cancel;
 mod catalog;
 mod constraints;
+mod customer;
 mod inspect;
 mod protocol;
 mod reschedule;

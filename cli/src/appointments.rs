@@ -41,7 +41,8 @@ pub(crate) enum Verb {
     },
 }
 
-fn reason(text: &str) -> Result<String, String> {
+/// A text that says something.
+pub(crate) fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() { Err("a reason has words".to_owned()) } else { Ok(text.to_owned()) }
 }

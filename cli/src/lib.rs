@@ -1,8 +1,7 @@
 //! `askpro`: the operator's command line, noun before verb. Everything it says comes from the record in Postgres.
 //!
 //! Data goes to stdout, everything said to a person to stderr, and the exit code says how it ended (`failure`).
-//! Deliberately absent: SQL (`store`), Redis and Cal.com (what a command enqueues is found by a worker within seconds),
-//! and commands that repair what is parked.
+//! Deliberately absent: SQL (`store`), Redis and Cal.com (what a command enqueues is found by a worker within seconds).
 
 mod api_keys;
 mod appointments;
@@ -19,6 +18,7 @@ mod render;
 mod secrets;
 mod session;
 mod settings;
+mod span;
 
 use std::io::{IsTerminal, Write};
 
@@ -60,7 +60,7 @@ async fn answer(flags: Flags) -> Result<Answer, Failure> {
         Noun::Callbacks { verb } => callbacks::run(verb, &session).await,
         Noun::Companies { verb } => companies::run(verb, &session).await,
         Noun::Secrets { verb } => {
-            if std::io::stdin().is_terminal() {
+            if verb.reads_stdin() && std::io::stdin().is_terminal() {
                 say("Type or paste the secret, then Enter and Ctrl-D:");
             }
             secrets::run(verb, &session, &mut std::io::stdin().lock()).await

@@ -38,6 +38,7 @@ mod sweep;
 mod sync;
 mod timeline;
 mod upsert;
+mod vault;
 
 pub use api_key::{Principal, Scope};
 pub use calcom_key::{Fingerprint, KeyStanding, Question, Replies, Reply};
@@ -61,6 +62,7 @@ pub use sweep::{Compared, Difference, Drift, Turn};
 pub use sync::SyncCommand;
 pub use timeline::Told;
 pub use upsert::{Customer, CustomerCommand};
+pub use vault::{Removed, SecretView};
 
 use backon::{ExponentialBuilder, Retryable};
 use domain::id::JobId;

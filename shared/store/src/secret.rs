@@ -25,6 +25,14 @@ pub enum SecretKind {
 }
 
 impl SecretKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Retell, Self::Calcom, Self::CalcomWebhook];
+
+    /// Reads its word; `None` for any other.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.as_str() == word)
+    }
+
     /// Its word in SQL.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,7 +46,7 @@ impl SecretKind {
 /// A key that seals and opens, and its name.
 #[derive(Clone)]
 pub(crate) struct SealingKey {
-    id: String,
+    pub(crate) id: String,
     cipher: ChaCha20Poly1305,
 }
 
@@ -52,6 +60,43 @@ impl SealingKey {
 
     fn bound_to(&self, company_id: i32, kind: SecretKind) -> Vec<u8> {
         format!("{company_id}:{}:{}", kind.as_str(), self.id).into_bytes()
+    }
+
+    /// Nonce and seal, under a nonce of its own each time.
+    pub(crate) fn seal(
+        &self,
+        company_id: i32,
+        kind: SecretKind,
+        secret: &SecretString,
+    ) -> Result<([u8; 12], Vec<u8>), StoreError> {
+        let nonce: [u8; 12] = rand::random();
+        let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &self.bound_to(company_id, kind) };
+        let sealed = self.cipher.encrypt(Nonce::from_slice(&nonce), payload);
+        Ok((nonce, sealed.map_err(|_| StoreError::Broken { what: "a secret could not be sealed" })?))
+    }
+}
+
+/// A secret as it lies in the database.
+pub(crate) struct Sealed {
+    pub(crate) key_id: String,
+    pub(crate) nonce: Vec<u8>,
+    pub(crate) sealed: Vec<u8>,
+}
+
+impl Sealed {
+    /// Opens it with the key that it names.
+    pub(crate) fn open(
+        self,
+        keys: &[SealingKey],
+        company_id: i32,
+        kind: SecretKind,
+    ) -> Result<SecretString, StoreError> {
+        let broken = || StoreError::Broken { what: "a secret does not open with the keys that are set" };
+        let key = keys.iter().find(|k| k.id == self.key_id).ok_or_else(broken)?;
+        let nonce: [u8; 12] = self.nonce.try_into().map_err(|_| broken())?;
+        let payload = Payload { msg: &self.sealed, aad: &key.bound_to(company_id, kind) };
+        let open = key.cipher.decrypt(Nonce::from_slice(&nonce), payload).map_err(|_| broken())?;
+        Ok(SecretString::from(String::from_utf8(open).map_err(|_| broken())?))
     }
 }
 
@@ -75,6 +120,7 @@ impl Store {
         let sealed = key.cipher.encrypt(Nonce::from_slice(&nonce), payload);
         let sealed = sealed.map_err(|_| StoreError::Broken { what: "a secret could not be sealed" })?;
         let fingerprint = fingerprint(kind, secret);
+        let (nonce, sealed) = key.seal(company_id, kind, secret)?;
         let mut tx = self.pool.begin().await?;
         // Two at once go one after the other: else each keeps its own two.
         sqlx::query!("SELECT company_id FROM company WHERE company_id = $1 FOR NO KEY UPDATE", company_id)
@@ -114,6 +160,9 @@ impl Store {
     pub async fn secrets(&self, company_id: i32, kind: SecretKind) -> Result<Vec<SecretString>, StoreError> {
         let rows = sqlx::query!(
             "SELECT secret_id, key_id, nonce, sealed, fingerprint FROM company_secret WHERE company_id = $1 AND kind = $2
+        let rows = sqlx::query_as!(
+            Sealed,
+            "SELECT key_id, nonce, sealed FROM company_secret WHERE company_id = $1 AND kind = $2
              ORDER BY secret_id DESC LIMIT $3",
             company_id,
             kind.as_str(),
@@ -165,5 +214,6 @@ fn fingerprint(kind: SecretKind, secret: &SecretString) -> Option<Fingerprint> {
     match kind {
         SecretKind::Calcom => Some(Fingerprint::of(secret)),
         SecretKind::Retell | SecretKind::CalcomWebhook => None,
+        rows.into_iter().map(|row| row.open(&self.sealing_keys, company_id, kind)).collect()
     }
 }

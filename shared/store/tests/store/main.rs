@@ -13,4 +13,5 @@ mod inspect;
 mod protocol;
 mod reschedule;
 mod sync;
+mod vault;
 mod world;

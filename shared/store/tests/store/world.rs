@@ -70,6 +70,13 @@ impl World {
         Self { store, pool, company, ten, server, database }
     }
 
+    /// The record as a process with these sealing keys sees it; a key is 32 times its byte.
+    pub fn with_keys(&self, keys: &[(&str, u8)]) -> Store {
+        let url = format!("{}/{}", self.server.rsplit_once('/').unwrap().0, self.database);
+        let keys = keys.iter().map(|(id, byte)| ((*id).to_owned(), SecretString::from(base64_of(*byte))));
+        Store::connect(StoreSettings { sealing_keys: keys.collect(), ..settings(url) }).unwrap()
+    }
+
     pub async fn gone(self) {
         self.pool.close().await;
         let mut conn = PgConnection::connect(&self.server).await.unwrap();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{api_keys, appointments, callbacks, companies, jobs, keys, queues, secrets};
+use crate::{api_keys, appointments, callbacks, companies, jobs, keys, ops, queues, secrets};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,6 +14,7 @@ Examples:
   askpro appointments cancel 0199a3c2-7c1e-7b60-9c55-1f2a3b4c5d6e --reason 'salon is flooded'
   askpro jobs list --state parked -o json
   askpro keys timeline booking:0199a3c2-7c1e-7b60-9c55-1f2a3b4c5d6e
+  askpro ops list --state unknown --older-than 5m
   printf %s \"$KEY\" | askpro secrets set --company salon --kind calcom
 
 Exit codes: 0 ok, 1 error, 2 usage or settings, 3 not found, 4 conflict, 6 the database is out of reach.
@@ -77,6 +78,11 @@ pub(crate) enum Noun {
         #[command(subcommand)]
         verb: queues::Verb,
     },
+    /// What was asked of Cal.com
+    Ops {
+        #[command(subcommand)]
+        verb: ops::Verb,
+    },
     /// Customers whom a person must ring
     Callbacks {
         #[command(subcommand)]
@@ -135,6 +141,8 @@ mod tests {
             format!("askpro keys timeline {key}"),
             "askpro queues list --company salon".to_owned(),
             "askpro callbacks list --all".to_owned(),
+            format!("askpro ops list --state unknown --older-than 5m --appointment {ID} --limit 200 --before {ID}"),
+            format!("askpro ops verify {ID}"),
             "askpro secrets list".to_owned(),
             "askpro secrets rotate".to_owned(),
             "askpro secrets rotate --yes --reason leaked".to_owned(),
@@ -163,6 +171,8 @@ mod tests {
             "askpro secrets set --kind stripe",
             "askpro secrets rotate --yes",
             "askpro secrets remove 12",
+            "askpro ops list --state running",
+            "askpro ops list --older-than 5",
             "askpro api-keys create --scopes read,write",
             "askpro api-keys create",
             "askpro migrate --set slots",

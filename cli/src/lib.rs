@@ -13,6 +13,7 @@ mod flags;
 mod jobs;
 mod keys;
 mod migrate;
+mod ops;
 mod queues;
 mod render;
 mod secrets;
@@ -57,6 +58,7 @@ async fn answer(flags: Flags) -> Result<Answer, Failure> {
         Noun::Jobs { verb } => jobs::run(verb, &session).await,
         Noun::Keys { verb } => keys::run(verb, &session).await,
         Noun::Queues { verb } => queues::run(verb, &session).await,
+        Noun::Ops { verb } => ops::run(verb, &session).await,
         Noun::Callbacks { verb } => callbacks::run(verb, &session).await,
         Noun::Companies { verb } => companies::run(verb, &session).await,
         Noun::Secrets { verb } => {

@@ -139,7 +139,7 @@ pub enum AcceptError {
 pub(crate) type Decision = Result<Accepted, AcceptError>;
 
 /// The trouble that is left after the retries, as an answer.
-pub(crate) fn answer(decision: Result<Decision, StoreError>) -> Decision {
+pub(crate) fn answer<T>(decision: Result<Result<T, AcceptError>, StoreError>) -> Result<T, AcceptError> {
     match decision {
         Ok(decision) => decision,
         Err(StoreError::LockWait) => Err(AcceptError::Busy { retry_after_seconds: BUSY_SECONDS }),

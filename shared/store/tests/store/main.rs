@@ -10,6 +10,7 @@ mod catalog;
 mod constraints;
 mod customer;
 mod inspect;
+mod op_list;
 mod protocol;
 mod reschedule;
 mod sync;

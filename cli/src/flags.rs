@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{api_keys, appointments, callbacks, companies, jobs, keys, ops, queues, secrets};
+use crate::{api_keys, appointments, callbacks, companies, jobs, keys, ops, queues, review, secrets};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,6 +15,7 @@ Examples:
   askpro jobs list --state parked -o json
   askpro keys timeline booking:0199a3c2-7c1e-7b60-9c55-1f2a3b4c5d6e
   askpro ops list --state unknown --older-than 5m
+  askpro review resolve 0199a3c2-7c1e-7b60-9c55-1f2a3b4c5d6e --by retry --reason 'event type is back'
   printf %s \"$KEY\" | askpro secrets set --company salon --kind calcom
 
 Exit codes: 0 ok, 1 error, 2 usage or settings, 3 not found, 4 conflict, 6 the database is out of reach.
@@ -83,6 +84,11 @@ pub(crate) enum Noun {
         #[command(subcommand)]
         verb: ops::Verb,
     },
+    /// Appointments that need a person
+    Review {
+        #[command(subcommand)]
+        verb: review::Verb,
+    },
     /// Customers whom a person must ring
     Callbacks {
         #[command(subcommand)]
@@ -143,6 +149,8 @@ mod tests {
             "askpro callbacks list --all".to_owned(),
             format!("askpro ops list --state unknown --older-than 5m --appointment {ID} --limit 200 --before {ID}"),
             format!("askpro ops verify {ID}"),
+            "askpro review list -o json".to_owned(),
+            format!("askpro review resolve {ID} --by cancel --reason flooded"),
             "askpro secrets list".to_owned(),
             "askpro secrets rotate".to_owned(),
             "askpro secrets rotate --yes --reason leaked".to_owned(),
@@ -173,6 +181,8 @@ mod tests {
             "askpro secrets remove 12",
             "askpro ops list --state running",
             "askpro ops list --older-than 5",
+            "askpro review resolve 0199a3c2-7c1e-7b60-9c55-1f2a3b4c5d6e --by retry",
+            "askpro review resolve 0199a3c2-7c1e-7b60-9c55-1f2a3b4c5d6e --by magic --reason x",
             "askpro api-keys create --scopes read,write",
             "askpro api-keys create",
             "askpro migrate --set slots",

@@ -16,6 +16,7 @@ mod migrate;
 mod ops;
 mod queues;
 mod render;
+mod review;
 mod secrets;
 mod session;
 mod settings;
@@ -59,6 +60,7 @@ async fn answer(flags: Flags) -> Result<Answer, Failure> {
         Noun::Keys { verb } => keys::run(verb, &session).await,
         Noun::Queues { verb } => queues::run(verb, &session).await,
         Noun::Ops { verb } => ops::run(verb, &session).await,
+        Noun::Review { verb } => review::run(verb, &session).await,
         Noun::Callbacks { verb } => callbacks::run(verb, &session).await,
         Noun::Companies { verb } => companies::run(verb, &session).await,
         Noun::Secrets { verb } => {

@@ -3,7 +3,7 @@
 use crate::Store;
 use crate::accept::replay;
 use crate::command::{AcceptError, Accepted, Decision, How, answer};
-use crate::enqueue::enqueue;
+use crate::enqueue::{Enqueued, enqueue};
 use crate::error::StoreError;
 use crate::operator::note_operator;
 use crate::promise::{Cause, Locked};
@@ -13,6 +13,7 @@ use domain::appointment::{Change, IllegalChange, Learnt, Status};
 use domain::id::{AppointmentId, JobId};
 use domain::job::Kind;
 use domain::refusal::Refusal;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// A wish to call an appointment off.
@@ -111,17 +112,11 @@ impl Store {
             return Ok(Err(AcceptError::Refused(Refusal::InThePast)));
         }
         let cause = Cause { who: command.who.as_str(), why: command.why.as_deref(), job: None };
-        locked.change(&mut tx, Change::Cancel, cause).await?;
-        if !read.is_unresolved {
-            let segments = locked.segments(&mut tx).await?;
-            locked.learn(&mut tx, &segments, None, Learnt::Differs).await?;
-        }
-        release(&mut tx, company_id, appointment_id).await?;
+        let (job, rings) = call_off_locked(&mut tx, &mut locked, read.is_unresolved, cause, fresh).await?;
         if command.who == Who::Operator {
             let (what, subject) = ("appointments cancel", appointment_id.to_string());
             note_operator(&mut tx, company_id, what, &subject, command.why.as_deref()).await?;
         }
-        let (job, rings) = enqueue(&mut tx, company_id, Kind::Sync, appointment_id, locked.version, fresh).await?;
         request.close(&mut tx, appointment_id, None, Some(job.job.job_id), locked.version).await?;
         self.commit(tx, &read.xid).await?;
         Ok(Ok(Accepted {
@@ -133,4 +128,22 @@ impl Store {
             ring: if rings { vec![job.job] } else { vec![] },
         }))
     }
+}
+
+/// Changes the promise, and enqueues the job that tells Cal.com; true = it is to be rung. Whether it may be called off is
+/// the caller's to ask.
+pub(crate) async fn call_off_locked(
+    conn: &mut PgConnection,
+    locked: &mut Locked,
+    is_unresolved: bool,
+    cause: Cause<'_>,
+    fresh: JobId,
+) -> Result<(Enqueued, bool), StoreError> {
+    locked.change(conn, Change::Cancel, cause).await?;
+    if !is_unresolved {
+        let segments = locked.segments(conn).await?;
+        locked.learn(conn, &segments, None, Learnt::Differs).await?;
+    }
+    release(conn, locked.company_id, locked.appointment_id).await?;
+    enqueue(conn, locked.company_id, Kind::Sync, locked.appointment_id, locked.version, fresh).await
 }

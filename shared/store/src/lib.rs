@@ -32,6 +32,7 @@ mod promise;
 mod release;
 mod request;
 mod reschedule;
+mod review;
 mod scene;
 mod secret;
 mod settle;
@@ -58,6 +59,7 @@ pub use inspect::{AppointmentView, CallbackView, JobFilter, JobView, QueueView, 
 pub use op_list::{OpFilter, OpState, OpView, Verifying};
 pub use request::{CallFacts, Replay, RequestKey};
 pub use reschedule::RescheduleCommand;
+pub use review::{ResolveBy, Review, ReviewCommand};
 pub use secret::SecretKind;
 pub use settle::Settled;
 pub use sweep::{Compared, Difference, Drift, Turn};

@@ -13,6 +13,7 @@ mod inspect;
 mod op_list;
 mod protocol;
 mod reschedule;
+mod review;
 mod sync;
 mod vault;
 mod world;

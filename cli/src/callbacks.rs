@@ -1,13 +1,14 @@
-//! `askpro callbacks`: customers whom a person must ring, oldest first.
+//! `askpro callbacks`: customers whom a person must ring, oldest first, and that somebody has done it.
 //!
 //! Deliberately absent: their names and numbers; the appointment's page in Cal.com or the call has them.
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use serde::Serialize;
-use store::CallbackView;
+use store::{CallbackView, CalledBack};
 use uuid::Uuid;
 
+use crate::appointments::reason;
 use crate::failure::Failure;
 use crate::flags::Output;
 use crate::render::{self, Answer, or_dash};
@@ -21,12 +22,41 @@ pub(crate) enum Verb {
         #[arg(long)]
         all: bool,
     },
+    /// Somebody has taken care of one of them
+    Done {
+        /// Its id
+        id: Uuid,
+        /// What came of it; it is noted
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+    },
 }
 
 pub(crate) async fn run(verb: Verb, session: &Session) -> Result<Answer, Failure> {
-    let Verb::List { all } = verb;
-    let company = session.company().await?;
-    listed(session.output, &session.store.callbacks(company.company_id, !all).await?)
+    let company_id = session.company().await?.company_id;
+    match verb {
+        Verb::List { all } => listed(session.output, &session.store.callbacks(company_id, !all).await?),
+        Verb::Done { id, reason } => {
+            let done = session.store.called_back(company_id, id, &reason).await?;
+            let none = || Failure::NotFound(format!("there is no callback {id} in this company"));
+            done_text(session.output, id, &done.ok_or_else(none)?)
+        }
+    }
+}
+
+fn done_text(output: Output, id: Uuid, done: &CalledBack) -> Result<Answer, Failure> {
+    #[derive(Serialize)]
+    struct Body {
+        id: Uuid,
+        appointment_id: Option<Uuid>,
+        done_at: DateTime<Utc>,
+        changed: bool,
+    }
+    let appointment_id = done.appointment_id.map(|id| id.0);
+    Answer::new(output, &Body { id, appointment_id, done_at: done.done_at, changed: done.is_new }, || {
+        let before = if done.is_new { "" } else { " It was so before; nothing was changed." };
+        format!("Callback {id} is done since {}.{before}", render::instant(done.done_at))
+    })
 }
 
 #[derive(Serialize)]
@@ -67,4 +97,20 @@ fn listed(output: Output, callbacks: &[CallbackView]) -> Result<Answer, Failure>
         });
         render::table(["CALLBACK", "APPOINTMENT", "REASON", "SINCE", "DONE"], &[], rows.collect())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn done_twice_is_said() {
+        let said = |is_new| {
+            let done = CalledBack { appointment_id: None, done_at: DateTime::UNIX_EPOCH, is_new };
+            done_text(Output::Table, Uuid::nil(), &done).unwrap().text
+        };
+        let once = "Callback 00000000-0000-0000-0000-000000000000 is done since 1970-01-01 00:00:00 UTC.";
+        assert_eq!(said(true), once);
+        assert_eq!(said(false), format!("{once} It was so before; nothing was changed."));
+    }
 }

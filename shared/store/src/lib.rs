@@ -6,6 +6,7 @@
 mod accept;
 mod api_key;
 mod calcom_key;
+mod callback;
 mod cancel;
 mod catalog;
 mod claim;
@@ -44,6 +45,7 @@ mod vault;
 
 pub use api_key::{Principal, Scope};
 pub use calcom_key::{Fingerprint, KeyStanding, Question, Replies, Reply};
+pub use callback::CalledBack;
 pub use cancel::{CancelCommand, Who};
 pub use catalog::{
     Branch, BranchSpec, Catalog, Company, CompanySpec, EventTypeSpec, Service, ServiceSpec, Staff, StaffSpec,

@@ -5,6 +5,7 @@
 mod batch;
 mod booking;
 mod calcom_key;
+mod callback;
 mod cancel;
 mod catalog;
 mod constraints;

@@ -128,6 +128,11 @@ impl World {
         process::says("askpro", &self.environment(), &[&["--company", "salon"], arguments].concat())
     }
 
+    /// How it ends badly, and what it says then.
+    pub fn askpro_fails(&self, arguments: &[&str]) -> (i32, String) {
+        process::fails("askpro", &self.environment(), &[&["--company", "salon"], arguments].concat())
+    }
+
     /// What the API and the workers of this world ring with.
     pub fn doorbell(&self) -> Doorbell {
         let settings = QueueSettings {

@@ -91,6 +91,13 @@ pub(crate) fn says(program: &str, environment: &[(&str, String)], arguments: &[&
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// How `program` ends badly: its exit code, and what it says on stderr.
+pub(crate) fn fails(program: &str, environment: &[(&str, String)], arguments: &[&str]) -> (i32, String) {
+    let output = command(program, environment).args(arguments).output().unwrap();
+    assert!(output.stdout.is_empty() && !output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
 /// The API as a process, and whoever speaks to it: programs with a key, and the voice agent with its signature.
 pub struct Api {
     pub process: Process,

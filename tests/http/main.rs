@@ -11,6 +11,7 @@ mod bad_input;
 mod calendar;
 mod customers;
 mod herd;
+mod operator;
 mod reschedule;
 mod sync;
 mod voice;

@@ -55,6 +55,7 @@ impl Store {
         story.extend(ops(&mut tx, company_id, id).await?);
         story.extend(releases(&mut tx, company_id, id).await?);
         story.extend(callbacks(&mut tx, company_id, id).await?);
+        story.extend(deeds(&mut tx, company_id, id).await?);
         tx.commit().await?;
         story.sort_by_key(|told| told.at);
         Ok(Some(story))
@@ -265,4 +266,20 @@ async fn callbacks(conn: &mut PgConnection, company_id: i32, id: AppointmentId) 
         }
     }
     Ok(story)
+}
+
+/// What people did to it at the command line.
+async fn deeds(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -> Result<Vec<Told>, StoreError> {
+    let rows = sqlx::query!(
+        "SELECT at, who, what, why FROM operator_action WHERE company_id = $1 AND subject = $2 ORDER BY action_id",
+        company_id,
+        id.to_string()
+    )
+    .fetch_all(conn)
+    .await?;
+    let told = rows.into_iter().map(|r| {
+        let why = r.why.map(|why| format!(" ({why})")).unwrap_or_default();
+        Told::new(r.at, "by_hand", &r.who, format!("A person called `askpro {}`{why}.", r.what))
+    });
+    Ok(told.collect())
 }

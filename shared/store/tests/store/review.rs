@@ -56,6 +56,10 @@ async fn a_retry_is_a_job_and_only_agreement_lifts_the_review() {
     let job = accepted.job.unwrap();
     assert_eq!((accepted.version, accepted.status, job.kind), (1, Status::Requested, Kind::Sync), "the promise stands");
     assert_eq!(noted(&world, "retry").await, 1);
+    let story = world.store.timeline(world.company.company_id, id).await.unwrap().unwrap();
+    let by_hand = story.iter().find(|told| told.what == "by_hand").unwrap();
+    let wanted = "A person called `askpro review resolve --by retry` (key renewed).";
+    assert_eq!((by_hand.who.as_str(), by_hand.detail.as_str()), ("operator", wanted));
     let trying = &reviews(&world).await[0];
     assert_eq!(trying.job, Some((job.job.job_id, Kind::Sync, State::Available)));
     assert_eq!(trying.reason.as_deref(), Some("calcom_key_missing"), "from the customer's callback now");

@@ -1,7 +1,6 @@
 //! `askpro review`: appointments that need a person, and what a person decides about them.
 //!
 //! A decision never says that all is well: it makes a job due, and that job's look at promise and Cal.com lifts the review.
-//! Deliberately absent: taking over what the business has changed at Cal.com.
 
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
@@ -39,6 +38,8 @@ pub(crate) enum By {
     Retry,
     /// Call the appointment off, also one whose time is over
     Cancel,
+    /// Take over what the business has made of it at Cal.com: its time there, or that it is cancelled
+    Follow,
 }
 
 impl From<By> for ResolveBy {
@@ -46,6 +47,7 @@ impl From<By> for ResolveBy {
         match by {
             By::Retry => Self::Retry,
             By::Cancel => Self::Cancel,
+            By::Follow => Self::Follow,
         }
     }
 }

@@ -284,6 +284,18 @@ impl Locked {
         self.call_back(conn, reason).await
     }
 
+    /// A person has decided: what follows from the promise may be done again.
+    pub(crate) async fn free(&self, conn: &mut PgConnection) -> Result<(), StoreError> {
+        sqlx::query!(
+            "UPDATE segment SET held_version = NULL WHERE company_id = $1 AND appointment_id = $2",
+            self.company_id,
+            self.appointment_id.0
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
     /// A person must ring the customer, or look.
     pub(crate) async fn call_back(&self, conn: &mut PgConnection, reason: &str) -> Result<(), StoreError> {
         sqlx::query!(

@@ -1,8 +1,7 @@
 //! Appointments that need a person: the list of them, and what a person may decide.
 //!
 //! Nothing here says that all is well again: only a transaction that finds Cal.com as promised, and nothing unresolved,
-//! lifts a review. A person's decision makes a job due that gets there, or changes the promise. Absent: taking over what
-//! the business has changed at Cal.com.
+//! lifts a review. A person's decision makes a job due that gets there, or changes the promise.
 
 use crate::Store;
 use crate::accept::read_status;
@@ -20,6 +19,7 @@ use domain::effect::EffectKind;
 use domain::id::{AppointmentId, JobId};
 use domain::job::{Kind, State};
 use domain::refusal::Refusal;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// Reviews in one list.
@@ -61,6 +61,8 @@ pub enum ResolveBy {
     Retry,
     /// Call the appointment off.
     Cancel,
+    /// Take over what the business has made of it at Cal.com.
+    Follow,
 }
 
 impl ResolveBy {
@@ -68,6 +70,7 @@ impl ResolveBy {
         match self {
             Self::Retry => "review resolve --by retry",
             Self::Cancel => "review resolve --by cancel",
+            Self::Follow => "review resolve --by follow",
         }
     }
 }
@@ -187,6 +190,14 @@ impl Store {
                 if let Some(refusal) = stays_as_it_is(&locked) {
                     return Ok(Err(AcceptError::Refused(refusal)));
                 }
+                locked.free(&mut tx).await?;
+                try_again(&mut tx, &locked, fresh).await?
+            }
+            ResolveBy::Follow => {
+                let cause = Cause { who: Who::Operator.as_str(), why: Some(&command.why), job: None };
+                if let Some(refusal) = follow(&mut tx, &mut locked, cause).await? {
+                    return Ok(Err(AcceptError::Refused(refusal)));
+                }
                 try_again(&mut tx, &locked, fresh).await?
             }
             ResolveBy::Cancel => {
@@ -204,4 +215,39 @@ impl Store {
         self.commit(tx, &read.xid).await?;
         Ok(Ok(Some(tried(&locked, job, ring))))
     }
+}
+
+/// The promise becomes what Cal.com is known to have. A refusal: that cannot be promised.
+async fn follow(conn: &mut PgConnection, locked: &mut Locked, cause: Cause<'_>) -> Result<Option<Refusal>, StoreError> {
+    if let Some(refusal) = stays_as_it_is(locked) {
+        return Ok(Some(refusal));
+    }
+    let segments = locked.segments(conn).await?;
+    locked.free(conn).await?;
+    if locked.status.wants_booking() != Some(true) {
+        return Ok(None);
+    }
+    let Some(segment) = segments.first() else { return Ok(None) };
+    match &segment.live {
+        // Not there, but not because of the business: then there is nothing to follow, and it is tried again.
+        None if !segment.held => {}
+        None => locked.change(conn, Change::Cancel, cause).await?,
+        Some(live) if live.slot == segment.promised.slot => {}
+        Some(live) => {
+            let ours = sqlx::query_scalar!(
+                r#"SELECT state = 'booked' AS "ours!" FROM slot
+                   WHERE company_id = $1 AND appointment_id = $2 AND slot_id = $3"#,
+                locked.company_id,
+                locked.appointment_id.0,
+                live.slot.0
+            )
+            .fetch_one(&mut *conn)
+            .await?;
+            if !ours {
+                return Ok(Some(Refusal::Taken { alternatives: vec![] }));
+            }
+            locked.move_to(conn, (live.slot, live.during), "moved", cause).await?;
+        }
+    }
+    Ok(None)
 }

@@ -140,11 +140,7 @@ pub(crate) struct Waiting {
     pub(crate) now: DateTime<Utc>,
 }
 
-pub(crate) async fn waiting(
-    conn: &mut PgConnection,
-    job: JobRef,
-    terms: Terms,
-) -> Result<Option<Waiting>, StoreError> {
+pub(crate) async fn waiting(conn: &mut PgConnection, job: JobRef, terms: Terms) -> Result<Option<Waiting>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT j.kind, j.state, j.fence, j.expected_version, j.created_at, j.run_at <= clock_timestamp() AS "due!",
                   clock_timestamp() AS "now!",

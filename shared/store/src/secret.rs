@@ -115,10 +115,6 @@ impl Store {
             return Ok(());
         }
         let key = self.sealing_keys.first().ok_or(StoreError::Broken { what: "no sealing key is set" })?;
-        let nonce: [u8; 12] = rand::random();
-        let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: &key.bound_to(company_id, kind) };
-        let sealed = key.cipher.encrypt(Nonce::from_slice(&nonce), payload);
-        let sealed = sealed.map_err(|_| StoreError::Broken { what: "a secret could not be sealed" })?;
         let fingerprint = fingerprint(kind, secret);
         let (nonce, sealed) = key.seal(company_id, kind, secret)?;
         let mut tx = self.pool.begin().await?;
@@ -160,9 +156,6 @@ impl Store {
     pub async fn secrets(&self, company_id: i32, kind: SecretKind) -> Result<Vec<SecretString>, StoreError> {
         let rows = sqlx::query!(
             "SELECT secret_id, key_id, nonce, sealed, fingerprint FROM company_secret WHERE company_id = $1 AND kind = $2
-        let rows = sqlx::query_as!(
-            Sealed,
-            "SELECT key_id, nonce, sealed FROM company_secret WHERE company_id = $1 AND kind = $2
              ORDER BY secret_id DESC LIMIT $3",
             company_id,
             kind.as_str(),
@@ -170,16 +163,10 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let broken = || StoreError::Broken { what: "a secret does not open with the keys that are set" };
         let mut secrets = Vec::new();
         for row in rows {
-            let secret = {
-                let key = self.sealing_keys.iter().find(|k| k.id == row.key_id).ok_or_else(broken)?;
-                let nonce: [u8; 12] = row.nonce.try_into().map_err(|_| broken())?;
-                let payload = Payload { msg: &row.sealed, aad: &key.bound_to(company_id, kind) };
-                let open = key.cipher.decrypt(Nonce::from_slice(&nonce), payload).map_err(|_| broken())?;
-                SecretString::from(String::from_utf8(open).map_err(|_| broken())?)
-            };
+            let sealed = Sealed { key_id: row.key_id, nonce: row.nonce, sealed: row.sealed };
+            let secret = sealed.open(&self.sealing_keys, company_id, kind)?;
             // A release that knew of no fingerprints wrote it.
             if let (None, Some(missing)) = (row.fingerprint, fingerprint(kind, &secret)) {
                 self.name_secret(company_id, kind, row.secret_id, missing).await?;
@@ -214,6 +201,5 @@ fn fingerprint(kind: SecretKind, secret: &SecretString) -> Option<Fingerprint> {
     match kind {
         SecretKind::Calcom => Some(Fingerprint::of(secret)),
         SecretKind::Retell | SecretKind::CalcomWebhook => None,
-        rows.into_iter().map(|row| row.open(&self.sealing_keys, company_id, kind)).collect()
     }
 }

@@ -1,13 +1,15 @@
 //! What needs a person is listed with what he must know, and is decided only while it still needs him.
 
 use crate::world::{World, applied, granted, settle};
+use chrono::TimeDelta;
+use domain::answer::{Booking, BookingStatus, BookingUid};
 use domain::appointment::{Status, Sync};
 use domain::effect::EffectKind;
 use domain::id::AppointmentId;
 use domain::job::{Kind, State};
-use domain::outcome::Outcome;
+use domain::outcome::{Elsewhere, Outcome};
 use domain::refusal::Refusal;
-use store::{AcceptError, Accepted, JobRef, OpState, ResolveBy, Review, ReviewCommand};
+use store::{AcceptError, Accepted, JobRef, OpState, ResolveBy, Review, ReviewCommand, SyncCommand};
 use uuid::Uuid;
 
 async fn resolve(world: &World, appointment_id: AppointmentId, by: ResolveBy) -> Result<Option<Accepted>, AcceptError> {
@@ -104,6 +106,76 @@ async fn a_cancel_frees_the_time_once_cal_com_is_known_to_have_nothing() {
     assert_eq!((world.count(OCCUPIED).await, sync_of(&world, id).await), (0, Sync::Synced));
     assert!(reviews(&world).await.is_empty());
     assert_eq!(world.count("SELECT count(*) FROM job WHERE state = 'parked'").await, 0);
+    world.gone().await;
+}
+
+/// Booked, and then changed by the business, which wants a person to decide.
+async fn changed_by_the_business(world: &World, by: Elsewhere) -> AppointmentId {
+    world.sql("UPDATE company SET external_changes = 'review'").await;
+    let accepted = world.store.accept_booking(&world.wish(1, 0)).await.unwrap();
+    let create = granted(world, accepted.job.unwrap().job).await;
+    let overtaken = Outcome::Overtaken { made: Some(BookingUid::from("u1".to_owned())), by };
+    assert_eq!(settle(world, &create, &overtaken).await, State::Parked);
+    assert_eq!(sync_of(world, accepted.appointment_id).await, Sync::NeedsReview);
+    accepted.appointment_id
+}
+
+fn elsewhere(world: &World, minutes: i64) -> Elsewhere {
+    let start = world.at(minutes);
+    Elsewhere::Moved(Booking {
+        uid: BookingUid::from("u2".to_owned()),
+        status: BookingStatus::Accepted,
+        start,
+        end: start + TimeDelta::minutes(30),
+        event_type_id: 101,
+        host_id: Some(1),
+        created_at: start,
+        updated_at: None,
+        marker: None,
+        rescheduled_to: None,
+        rescheduled_from: None,
+    })
+}
+
+#[tokio::test]
+async fn what_a_person_is_to_decide_no_job_touches() {
+    for moved in [false, true] {
+        let world = World::new().await;
+        let by = if moved { elsewhere(&world, 60) } else { Elsewhere::Cancelled };
+        let id = changed_by_the_business(&world, by).await;
+        let sync = SyncCommand { company_id: world.company.company_id, appointment_id: id, key: None };
+        let job = world.store.accept_sync(&sync).await.unwrap().job.unwrap().job;
+        let ended = world.store.claim(job, "w").await.unwrap();
+        assert!(matches!(ended, store::Claim::Ended { state: State::Parked, .. }), "{ended:?}");
+        assert_eq!(sync_of(&world, id).await, Sync::NeedsReview);
+        world.gone().await;
+    }
+}
+
+#[tokio::test]
+async fn a_person_follows_the_business_or_puts_it_back() {
+    let world = World::new().await;
+    let id = changed_by_the_business(&world, elsewhere(&world, 60)).await;
+    let followed = resolve(&world, id, ResolveBy::Follow).await.unwrap().unwrap();
+    assert_eq!((followed.status, followed.version), (Status::Requested, 2));
+    let ended = world.store.claim(followed.job.unwrap().job, "w").await.unwrap();
+    assert!(matches!(ended, store::Claim::Ended { state: State::Completed, .. }), "{ended:?}");
+    let view = world.store.appointment(world.company.company_id, id).await.unwrap().unwrap();
+    assert_eq!((view.status, view.sync, view.starts_at), (Status::Scheduled, Sync::Synced, world.at(60)));
+    assert_eq!((world.count(OCCUPIED).await, noted(&world, "follow").await), (1, 1));
+    world.gone().await;
+
+    let world = World::new().await;
+    let id = changed_by_the_business(&world, elsewhere(&world, 60)).await;
+    let back = resolve(&world, id, ResolveBy::Retry).await.unwrap().unwrap();
+    let put_back = granted(&world, back.job.unwrap().job).await;
+    assert_eq!((put_back.effect.kind, put_back.asked.starts_at), (EffectKind::Reschedule, Some(world.at(0))));
+    world.gone().await;
+
+    let world = World::new().await;
+    let id = changed_by_the_business(&world, Elsewhere::Cancelled).await;
+    let followed = resolve(&world, id, ResolveBy::Follow).await.unwrap().unwrap();
+    assert_eq!((followed.status, world.count(OCCUPIED).await), (Status::Cancelled, 0));
     world.gone().await;
 }
 

@@ -102,7 +102,7 @@ async fn a_back_off_is_cut_short() {
     let (id, booking) = book(&world).await;
     let create = granted(&world, booking).await;
     let pause = Some(std::time::Duration::from_secs(600));
-    assert_eq!(settle(&world, &create, &Outcome::Snoozed { pause }).await, State::Retryable);
+    assert_eq!(settle(&world, &create, &Outcome::Snoozed { wait: pause }).await, State::Retryable);
     assert!(matches!(world.store.claim(booking, "w").await.unwrap(), Claim::Gone));
     world.store.accept_sync(&wish(&world, id)).await.unwrap();
     assert_eq!(granted(&world, booking).await.mode, Mode::Act);

@@ -35,6 +35,8 @@ async fn what_is_left_out_stays_as_it_is() {
         (Some("Lena"), Some("l@web.de"), "en")
     );
     assert_eq!(world.count("SELECT count(*) FROM customer WHERE name_learnt_at < email_learnt_at").await, 1);
+    let still = world.store.put_customer(&known(&world, 1)).await.unwrap();
+    assert_eq!((&still.name, &still.email, &still.language), (&all.name, &all.email, &all.language));
     assert_eq!(row(&world).await, (all.name, all.email, all.language));
     let other = CustomerCommand { company_id: 99, ..known(&world, 1) };
     assert!(world.store.put_customer(&other).await.is_err());

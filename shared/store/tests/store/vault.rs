@@ -100,6 +100,29 @@ async fn a_secret_that_is_set_meanwhile_is_not_lost() {
     world.gone().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_rotations_at_once_one_does_it_and_is_noted() {
+    let world = World::new().await;
+    let company_id = world.company.company_id;
+    for kind in SecretKind::ALL {
+        set(&world.store, company_id, kind, "secret").await;
+    }
+    let keys = [("k2", 2), ("k1", 1), ("k3", 3)];
+    for round in 0..10 {
+        // Each round has another first key, so that there is something to do.
+        let [one, other] =
+            [(); 2].map(|()| world.with_keys(&[keys[round % 3], keys[(round + 1) % 3], keys[(round + 2) % 3]]));
+        one.ping().await.unwrap();
+        other.ping().await.unwrap();
+        let (one, other) = tokio::join!(one.reseal(company_id, "x"), other.reseal(company_id, "x"));
+        let mut did = [one.unwrap(), other.unwrap()];
+        did.sort_unstable();
+        assert_eq!(did, [0, 3], "round {round}");
+        assert_eq!(noted(&world).await.len(), round + 1);
+    }
+    world.gone().await;
+}
+
 #[tokio::test]
 async fn only_what_a_newer_one_has_replaced_is_taken_away() {
     let world = World::new().await;

@@ -16,7 +16,7 @@ mod wire;
 pub use line::{Host, Line};
 pub use process::{Answer, Api, Process, retell_signature};
 pub use proxy::{Commit, Proxy, Stop, Stopped};
-pub use salon::{BRANCH_PHONE, WISHES_A_DAY};
+pub use salon::{BRANCH_PHONE, WISHES_A_DAY, event_type_id};
 pub use servers::{Postgres, Redis};
 pub use wire::{Traffic, Wire};
 
@@ -25,7 +25,7 @@ use domain::id::AppointmentId;
 use domain::phone::{Identity, Phone};
 use process::RETELL_KEY;
 use queue::{Doorbell, QueueSettings};
-use sandbox::{Booking, Config, Effect, Entry, Sandbox, Status, What};
+use sandbox::{Booking, Config, Effect, Entry, EventType, Sandbox, Status, What};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
@@ -251,6 +251,13 @@ impl World {
     pub async fn status(&self, id: AppointmentId) -> String {
         let sql = "SELECT status FROM appointment WHERE appointment_id = $1";
         sqlx::query_scalar(sql).bind(id.0).fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// From now on the business has to confirm each booking at Cal.com.
+    pub fn let_the_business_confirm(&self) {
+        let event_types = salon::event_types(self.setup.staff);
+        let event_types = event_types.into_iter().map(|e| EventType { requires_confirmation: true, ..e }).collect();
+        self.sandbox.set_event_types(event_types).unwrap();
     }
 
     pub fn live(&self) -> Vec<Booking> {

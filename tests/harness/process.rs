@@ -60,6 +60,11 @@ impl Process {
         kill(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), signal).unwrap();
     }
 
+    /// Is it gone?
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     /// Waits for its end; `None` = it was killed by a signal.
     pub async fn ended(&mut self) -> Option<i32> {
         let child = &mut self.0;

@@ -62,6 +62,7 @@ fn name(staff_id: i32) -> String {
     format!("Anna Berg {staff_id}")
 }
 
-fn event_type_id(staff_id: i32) -> i64 {
+/// What Cal.com calls the service of this member of staff.
+pub fn event_type_id(staff_id: i32) -> i64 {
     100 + i64::from(staff_id)
 }

@@ -1,0 +1,344 @@
+//! What must hold after a play. Each rule is a function that says what was expected and what was found, once for each
+//! violation; `hit` says whether what was to be played was played at all.
+
+use crate::cell::{Cell, Meanwhile, Op, Trouble, Worker};
+use crate::customer::Reply;
+use crate::found::{Appointment, Found, Request, SentOp};
+use crate::play::{Played, is_live};
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::refusal::Refusal;
+use sandbox::{Booking, Effect, What};
+use store::How;
+use uuid::Uuid;
+
+/// What an appointment is to be in the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Promise {
+    Scheduled(DateTime<Utc>),
+    /// Booked; the business has still to confirm it.
+    Requested(DateTime<Utc>),
+    Cancelled,
+    Rejected,
+}
+
+impl Promise {
+    /// When its one booking stands.
+    fn stands(self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Scheduled(at) | Self::Requested(at) => Some(at),
+            Self::Cancelled | Self::Rejected => None,
+        }
+    }
+
+    fn status(self) -> &'static str {
+        match self {
+            Self::Scheduled(_) => "scheduled",
+            Self::Requested(_) => "requested",
+            Self::Cancelled => "cancelled",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// Everything that does not hold.
+pub(crate) fn violations(played: &Played) -> Vec<String> {
+    let rules = [at_rest, told, promises, calcom, doubled, intents, order, slots, history, refusals, people];
+    rules.iter().flat_map(|rule| rule(played)).collect()
+}
+
+/// The gateway promises something only if what is sent has its effect, and is seen, before Δ is over. On a machine that
+/// stood still too long nothing can be said.
+pub(crate) fn premise(played: &Played) -> Result<(), String> {
+    if played.cell.trouble.breaks_the_quarantine() {
+        return Ok(());
+    }
+    let (lag, quarantine) = (span(played.script.lag), span(played.script.quarantine));
+    let late = |r: &Request| r.intent.zip(r.effect).is_some_and(|(op, e)| e.at + lag >= op.sent_at + quarantine);
+    match played.found.requests().into_iter().find(late) {
+        Some(request) => Err(format!("the effect of request {} came after Δ", request.arrival.request)),
+        None => Ok(()),
+    }
+}
+
+/// Was it played?
+pub(crate) fn hit(played: &Played) -> Result<(), String> {
+    let (found, cell) = (&played.found, played.cell);
+    let requests = found.requests();
+    let met = |r: &&Request| played.script.fault.is_some_and(|(fault, _)| r.arrival.fault == Some(fault));
+    if played.script.fault.is_some() && !requests.iter().any(|r| met(&r)) {
+        return Err("no request met the fault".to_owned());
+    }
+    let asks = |r: &Request| r.intent.is_some_and(|op| op.kind == cell.op.as_str());
+    let refused = |r: &Request| asks(r) && r.reply.is_some_and(|reply| matches!(reply.status, Some(400 | 409)));
+    let lagging = |r: &Request| r.effect.is_some_and(|effect| read_within(found, effect.at, span(played.script.lag)));
+    let never = |r: &Request| r.effect.is_some() && r.intent.is_some_and(|op| op.state == "never");
+    let is_hit = match cell.trouble {
+        Trouble::Calm | Trouble::Fault(_) | Trouble::NaturalKeyOff => true,
+        Trouble::Taken | Trouble::OverlapToctou => requests.iter().any(refused),
+        Trouble::OverlapOff => requests.iter().any(|r| r.effect.is_some_and(|e| beside_a_stranger(found, e.start))),
+        Trouble::ReplicaLag => requests.iter().any(|r| asks(r) && lagging(r)),
+        Trouble::Pending => requests.iter().any(|r| r.effect.is_some()),
+        Trouble::EffectPastQuarantine | Trouble::LagPastQuarantine => requests.iter().any(|r| asks(r) && never(r)),
+    };
+    if !is_hit {
+        return Err("the trouble did not come about".to_owned());
+    }
+    let lost = cell.worker == Worker::Lives || found.crashes > 0;
+    lost.then_some(()).ok_or_else(|| "no worker was lost".to_owned())
+}
+
+fn read_within(found: &Found, effect: DateTime<Utc>, lag: TimeDelta) -> bool {
+    let reads = found.ledger.iter().filter(|e| e.what == What::Arrival && e.method == "GET");
+    reads.into_iter().any(|read| read.at > effect && read.at < effect + lag)
+}
+
+fn beside_a_stranger(found: &Found, start: Option<DateTime<Utc>>) -> bool {
+    let stranger = |b: &&Booking| b.marker().is_none();
+    found.bookings.iter().filter(stranger).any(|b| start.is_some_and(|start| b.start > start && b.start < start + TimeDelta::minutes(30)))
+}
+
+/// What each appointment is to be, in order of their making, from what the customer was told.
+fn expected(played: &Played) -> Vec<Promise> {
+    let Cell { op, trouble, .. } = played.cell;
+    let stands = |at| if trouble == Trouble::Pending { Promise::Requested(at) } else { Promise::Scheduled(at) };
+    let mut wish = (op != Op::Cancel).then_some(played.asked);
+    let mut another = None;
+    for reply in &played.told {
+        match (reply, played.cell.meanwhile) {
+            (Reply::Accepted { .. }, Meanwhile::Cancel) => wish = None,
+            (Reply::Accepted { .. }, Meanwhile::Reschedule) => {
+                wish = Some(if played.script.back { played.first } else { played.third });
+            }
+            (Reply::Accepted { how: How::New, .. }, Meanwhile::Again) => another = Some(played.asked),
+            (Reply::Accepted { .. }, Meanwhile::Again | Meanwhile::Nothing) => {}
+            (Reply::Refused(_) | Reply::Failed(_), _) => {}
+        }
+    }
+    // A stranger has the time that was asked for first; of a booking that was to be moved there the old time stands.
+    let stranger = |at| trouble.takes_the_time() && at == strangers_time(&played.found);
+    let becomes = |wish: Option<DateTime<Utc>>, old| match wish {
+        None => Promise::Cancelled,
+        Some(at) if !stranger(Some(at)) => stands(at),
+        Some(_) => old,
+    };
+    let old = if op == Op::Reschedule { stands(played.first) } else { Promise::Rejected };
+    let mut all = vec![becomes(wish, old)];
+    all.extend(another.map(|at| becomes(Some(at), Promise::Rejected)));
+    all
+}
+
+fn strangers_time(found: &Found) -> Option<DateTime<Utc>> {
+    found.bookings.iter().find(|booking| booking.marker().is_none()).map(|booking| booking.start)
+}
+
+fn at_rest(played: &Played) -> Vec<String> {
+    let open = played.found.jobs.iter().filter(|job| !matches!(job.state.as_str(), "completed" | "superseded"));
+    let waited = played.restless.iter().cloned();
+    waited.chain(open.map(|job| format!("every job is to end: {job:?}"))).collect()
+}
+
+/// The customer heard what he may hear.
+fn told(played: &Played) -> Vec<String> {
+    let Cell { op, trouble, meanwhile, .. } = played.cell;
+    let strangers = trouble.takes_the_time();
+    let may_hear = |reply: &Reply| match (reply, meanwhile) {
+        (Reply::Accepted { how: How::New, .. }, Meanwhile::Cancel) => op != Op::Cancel,
+        (Reply::Accepted { how: How::Unchanged, .. }, Meanwhile::Cancel) => op == Op::Cancel,
+        (Reply::Accepted { how, .. }, Meanwhile::Reschedule) => {
+            *how == How::New || (*how == How::Unchanged && strangers && played.script.back)
+        }
+        (Reply::Accepted { how: How::AlreadyYours, appointment }, Meanwhile::Again) => {
+            op != Op::Cancel && *appointment == played.appointment
+        }
+        (Reply::Accepted { how: How::New, .. }, Meanwhile::Again) => op == Op::Cancel || strangers,
+        (Reply::Refused(Refusal::BeingReleased { .. }), Meanwhile::Again) => op == Op::Cancel || strangers,
+        (Reply::Refused(Refusal::Taken { .. }), Meanwhile::Again) => strangers,
+        (Reply::Refused(Refusal::Final { .. }), Meanwhile::Cancel | Meanwhile::Reschedule) => {
+            strangers && op == Op::Create
+        }
+        (Reply::Accepted { .. } | Reply::Refused(_) | Reply::Failed(_), _) => false,
+    };
+    let last = played.told.last().is_some_and(|reply| matches!(reply, Reply::Refused(Refusal::BeingReleased { .. })));
+    let odd = played.told.iter().filter(|reply| !may_hear(reply)).map(|reply| format!("the customer heard {reply:?}"));
+    odd.chain(last.then(|| "the time was never released".to_owned())).collect()
+}
+
+fn promises(played: &Played) -> Vec<String> {
+    let (expected, found) = (expected(played), &played.found.appointments);
+    if expected.len() != found.len() {
+        return vec![format!("expected {expected:?}, found {found:?}")];
+    }
+    let differs = |(promise, a): &(&Promise, &Appointment)| {
+        a.status != promise.status() || promise.stands().is_some_and(|at| a.starts_at != at)
+    };
+    let pairs = expected.iter().zip(found).filter(differs);
+    pairs.map(|(promise, found)| format!("expected {promise:?}, found {found:?}")).collect()
+}
+
+/// Cal.com has exactly what is promised, with the same times and the same host, and the record knows which booking.
+fn calcom(played: &Played) -> Vec<String> {
+    let found = &played.found;
+    let marked = || found.bookings.iter().filter(|b| is_live(b) && b.marker().is_some());
+    let mut wrong = Vec::new();
+    for a in &found.appointments {
+        let is_its = |b: &&Booking| b.marker() == Some(a.lineage.to_string().as_str());
+        let live: Vec<&Booking> = marked().filter(is_its).collect();
+        let wants = matches!(a.status.as_str(), "requested" | "scheduled");
+        let agrees = match live.as_slice() {
+            [] => !wants && a.calcom_uid.is_none(),
+            [one] => {
+                wants && a.calcom_uid.as_ref() == Some(&one.uid) && (one.start, one.end) == (a.starts_at, a.ends_at)
+                    && one.host.id == a.host_id
+            }
+            _ => false,
+        };
+        let awaits = (a.status == "requested") == (a.sync == "awaiting_confirmation");
+        if !agrees || !awaits {
+            let live: Vec<_> = live.iter().map(|b| (b.start, b.end, b.host.id, b.status)).collect();
+            wrong.push(format!("Cal.com = promise: {a:?} and live bookings {live:?}"));
+        }
+    }
+    let lineages: Vec<String> = found.appointments.iter().map(|a| a.lineage.to_string()).collect();
+    let owned = |b: &&Booking| b.marker().is_some_and(|marker| lineages.iter().any(|lineage| lineage == marker));
+    wrong.extend(marked().filter(|b| !owned(b)).map(|b| format!("a booking of nobody's: {:?}", b.start)));
+    wrong
+}
+
+/// At no moment two bookings of one appointment.
+fn doubled(played: &Played) -> Vec<String> {
+    if played.cell.trouble.breaks_the_quarantine() {
+        return vec![];
+    }
+    let mut wrong = Vec::new();
+    for a in &played.found.appointments {
+        let (lineage, mut live) = (a.lineage.to_string(), 0);
+        for effect in played.found.ledger.iter().filter(|e| e.marker.as_deref() == Some(lineage.as_str())) {
+            match effect.effect {
+                Some(Effect::Created) => live += 1,
+                Some(Effect::Cancelled) => live -= 1,
+                Some(Effect::Rescheduled) | None => {}
+            }
+            if live > 1 {
+                wrong.push(format!("two live bookings at {}, by request {}", effect.at, effect.request));
+            }
+        }
+    }
+    wrong
+}
+
+/// Each request has an intent of its own, committed before it was sent.
+fn intents(played: &Played) -> Vec<String> {
+    let requests = played.found.requests();
+    let unasked = requests.iter().filter(|r| r.intent.is_none());
+    let mut wrong: Vec<String> = unasked.map(|r| format!("a request without an intent: {:?}", r.arrival)).collect();
+    for op in &played.found.ops {
+        let sent = requests.iter().filter(|r| r.intent == Some(op)).count();
+        if sent > 1 {
+            wrong.push(format!("at most one request an op, but {sent} of {op:?}"));
+        }
+    }
+    wrong
+}
+
+/// One op after the other, and none is given up as never sent before Δ is over.
+fn order(played: &Played) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let ops = &played.found.ops;
+    for op in ops {
+        let mut later = ops.iter().filter(|o| o.appointment_id == op.appointment_id && o.sent_at > op.sent_at);
+        if later.any(|next| op.resolved_at.is_none_or(|at| next.sent_at < at)) {
+            wrong.push(format!("another op was sent while this one was unresolved: {op:?}"));
+        }
+        let soon = op.resolved_at.is_some_and(|at| at < op.sent_at + span(played.script.quarantine));
+        if op.state == "never" && op.looks > 0 && soon {
+            wrong.push(format!("given up before Δ was over: {op:?}"));
+        }
+    }
+    wrong
+}
+
+/// Exactly the promised time is kept, and none was given back while an op was unresolved.
+fn slots(played: &Played) -> Vec<String> {
+    let found = &played.found;
+    let mut wrong = Vec::new();
+    for a in &found.appointments {
+        let its = || found.slots.iter().filter(|slot| slot.appointment_id == a.appointment_id);
+        let booked: Vec<_> = its().filter(|s| s.state == "booked").map(|s| (s.starts_at, s.ends_at)).collect();
+        let wants = matches!(a.status.as_str(), "requested" | "scheduled");
+        let promised = if wants { vec![(a.starts_at, a.ends_at)] } else { vec![] };
+        if booked != promised {
+            wrong.push(format!("kept are {booked:?} instead of {promised:?}"));
+        }
+        for slot in its().filter(|slot| slot.ended_at.is_some()) {
+            let open = |op: &&SentOp| {
+                op.appointment_id == a.appointment_id
+                    && slot.ended_at.is_some_and(|end| op.sent_at < end && op.resolved_at.is_none_or(|at| at > end))
+            };
+            wrong.extend(found.ops.iter().find(open).map(|op| format!("{slot:?} was given back during {op:?}")));
+        }
+    }
+    wrong
+}
+
+/// Each change is one row, and each is one that there may be.
+fn history(played: &Played) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for a in &played.found.appointments {
+        let rows: Vec<_> = played.found.events.iter().filter(|e| e.appointment_id == a.appointment_id).collect();
+        let mut status: Option<&str> = None;
+        for (row, version) in rows.iter().zip(1..) {
+            let legal = matches!(
+                (status, row.to_status.as_str()),
+                (None, "requested")
+                    | (Some("requested"), "requested" | "scheduled" | "cancelled" | "rejected")
+                    | (Some("scheduled"), "scheduled" | "cancelled")
+            );
+            if row.version != version || row.from_status.as_deref() != status || !legal {
+                wrong.push(format!("illegal history: {row:?} after {status:?}"));
+            }
+            status = Some(&row.to_status);
+        }
+        if status != Some(a.status.as_str()) || i32::try_from(rows.len()) != Ok(a.version) {
+            wrong.push(format!("the history does not end as the appointment is: {rows:?}, {a:?}"));
+        }
+    }
+    wrong
+}
+
+/// Nobody is refused unless a stranger's booking was in his way.
+fn refusals(played: &Played) -> Vec<String> {
+    let found = &played.found;
+    let strangers = |op: &SentOp| {
+        let overlaps = |b: &&Booking| {
+            b.marker().is_none() && op.starts_at.is_some_and(|s| s < b.end) && op.ends_at.is_some_and(|e| b.start < e)
+        };
+        found.bookings.iter().any(|b| overlaps(&b) && op.resolved_at.is_some_and(|at| b.created_at <= at))
+    };
+    let unjustified = found.ops.iter().filter(|op| op.state == "refused" && !strangers(op));
+    let mut wrong: Vec<String> = unjustified.map(|op| format!("refused, and nobody was in the way: {op:?}")).collect();
+    let refused = |id: Uuid| found.ops.iter().any(|op| op.appointment_id == id && op.state == "refused");
+    let of_calcom = found.events.iter().filter(|e| e.to_status == "rejected" || e.what == "moved_back");
+    let baseless = of_calcom.filter(|e| !refused(e.appointment_id));
+    wrong.extend(baseless.map(|e| format!("a refusal that no op has had: {e:?}")));
+    wrong
+}
+
+/// A person is told to ring exactly where the customer does not get what he was told.
+fn people(played: &Played) -> Vec<String> {
+    let found = &played.found;
+    let mut wrong = Vec::new();
+    for (event, reason) in [("rejected", "rejected_by_calcom"), ("moved_back", "reschedule_refused_by_calcom")] {
+        let events = found.events.iter().filter(|e| e.what == event && e.who == "calcom").count();
+        let callbacks = found.callbacks.iter().filter(|c| c.reason == reason).count();
+        if events != callbacks {
+            wrong.push(format!("{events} × {event} and {callbacks} × {reason}"));
+        }
+    }
+    let known = ["rejected_by_calcom", "reschedule_refused_by_calcom", "conflict"];
+    wrong.extend(found.callbacks.iter().filter(|c| !known.contains(&c.reason.as_str())).map(|c| format!("a person is told: {c:?}")));
+    wrong
+}
+
+pub(crate) fn span(duration: std::time::Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}

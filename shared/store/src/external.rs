@@ -115,7 +115,7 @@ async fn not_busy(conn: &mut PgConnection, company_id: i32, booking: &Booking) -
 }
 
 /// An appointment that Cal.com has confirmed, at a time that Cal.com has also given to somebody else. One that is not
-/// confirmed yet will be refused.
+/// confirmed yet will be refused, and one that is promised elsewhere by now will leave.
 async fn conflicts(
     conn: &mut PgConnection,
     company_id: i32,
@@ -141,8 +141,8 @@ async fn conflicts(
             continue;
         }
         let taken = |segment: &&domain::effect::Segment| {
-            let live = segment.live.as_ref().map(|live| live.during);
-            !segment.held && live.is_some_and(|at| at.start() < booking.end && booking.start < at.end())
+            let stays = segment.live.as_ref().filter(|live| live.slot == segment.promised.slot).map(|live| live.during);
+            !segment.held && stays.is_some_and(|at| at.start() < booking.end && booking.start < at.end())
         };
         for segment in locked.segments(conn).await?.iter().filter(taken) {
             locked.hold(conn, segment, "conflict").await?;

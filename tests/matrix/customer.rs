@@ -97,6 +97,10 @@ impl Customer {
         loop {
             let reply = Reply::of(self.try_book(world, at).await);
             let waits = matches!(reply, Reply::Refused(Refusal::BeingReleased { .. }));
+            // The same again is not told again.
+            if waits {
+                told.clear();
+            }
             told.push(reply);
             if !waits || begun.elapsed() > patience {
                 return told;

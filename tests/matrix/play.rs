@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(45);
 /// Between two looks whether something has happened.
 const LOOK: Duration = Duration::from_millis(10);
 /// So long an answer takes that a worker is to wait for, before it stands still.
-const ANSWER_AFTER: Duration = Duration::from_millis(300);
+const ANSWER_AFTER: Duration = Duration::from_millis(500);
 /// Timers are late.
 const TIMER: TimeDelta = TimeDelta::milliseconds(500);
 
@@ -151,10 +151,12 @@ impl Stage {
             Worker::StandsStill => {
                 self.strikes().await?;
                 self.stands_still(&worker).await?;
-                let told = self.meanwhile().await?;
+                // Whoever insists on a time that is being released waits for this very worker.
+                let sleeps = self.cell.meanwhile != Meanwhile::Again;
+                let asleep = if sleeps { self.meanwhile().await? } else { vec![] };
                 worker.go_on();
                 evidence = self.leaves_evidence().await?;
-                told
+                if sleeps { asleep } else { self.meanwhile().await? }
             }
         };
         let restless = self.comes_to_rest().await.err();
@@ -221,9 +223,11 @@ impl Stage {
 
     /// The worker has its answer, and stands still until its job is everybody's.
     async fn stands_still(&self, worker: &Process) -> Result<(), String> {
-        let pool = &self.world.pool;
-        let mut lock = pool.begin().await.map_err(|error| error.to_string())?;
+        let mut lock = self.world.pool.begin().await.map_err(|error| error.to_string())?;
         sqlx::query("SELECT FROM appointment FOR NO KEY UPDATE").execute(&mut *lock).await.unwrap();
+        if self.world.count("SELECT count(*) FROM job WHERE state = 'running' AND kind IN ('booking', 'sync')").await == 0 {
+            return Err("it had settled before it could be stopped".to_owned());
+        }
         let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
         until("the settle", async || self.world.count(waits).await > 0).await?;
         worker.pause();

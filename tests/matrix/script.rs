@@ -49,7 +49,7 @@ impl Script {
                 match fault {
                     Fault::TooManyRequests => Some(1_000),
                     // Of a worker that is to wake up with its answer, in time.
-                    Fault::LateReply if cell.worker == Worker::StandsStill => Some(300),
+                    Fault::LateReply if cell.worker == Worker::StandsStill => Some(100),
                     // In time, or after Cal.com's timeout.
                     Fault::LateReply => Some(pick("late reply", &[300, 1_500])),
                     Fault::LateEffect => Some(pick("late effect", &[300, 1_200])),

@@ -308,19 +308,18 @@ fn history(played: &Played) -> Vec<String> {
 /// Nobody is refused unless a stranger's booking was in his way.
 fn refusals(played: &Played) -> Vec<String> {
     let found = &played.found;
-    let strangers = |op: &SentOp| {
+    let in_the_way = |op: &SentOp| {
         let overlaps = |b: &&Booking| {
             b.marker().is_none() && op.starts_at.is_some_and(|s| s < b.end) && op.ends_at.is_some_and(|e| b.start < e)
         };
-        found.bookings.iter().any(|b| overlaps(&b) && op.resolved_at.is_some_and(|at| b.created_at <= at))
+        found.bookings.iter().filter(overlaps).any(|b| op.resolved_at.is_some_and(|at| b.created_at <= at))
     };
-    let unjustified = found.ops.iter().filter(|op| op.state == "refused" && !strangers(op));
-    let mut wrong: Vec<String> = unjustified.map(|op| format!("refused, and nobody was in the way: {op:?}")).collect();
-    let refused = |id: Uuid| found.ops.iter().any(|op| op.appointment_id == id && op.state == "refused");
-    let of_calcom = found.events.iter().filter(|e| e.to_status == "rejected" || e.what == "moved_back");
-    let baseless = of_calcom.filter(|e| !refused(e.appointment_id));
-    wrong.extend(baseless.map(|e| format!("a refusal that no op has had: {e:?}")));
-    wrong
+    let justified = |id: Uuid| {
+        found.ops.iter().any(|op| op.appointment_id == id && op.state == "refused" && in_the_way(op))
+    };
+    let refusals = found.events.iter().filter(|e| e.to_status == "rejected" || e.what == "moved_back");
+    let baseless = refusals.filter(|e| !justified(e.appointment_id));
+    baseless.map(|e| format!("refused, and nobody else was in the way: {e:?}")).collect()
 }
 
 /// A person is told to ring exactly where the customer does not get what he was told.

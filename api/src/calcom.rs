@@ -66,7 +66,7 @@ pub(crate) async fn webhook(
     let status = match told.notice(company.company_id, &body) {
         None => "ignored",
         Some(notice) => match app.store.take_notice(&notice).await? {
-            Noticed::New { ring } => {
+            Noticed::New { ring, .. } => {
                 app.bell.committed(ring.as_slice());
                 "noted"
             }

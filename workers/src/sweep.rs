@@ -71,7 +71,7 @@ async fn notice(world: &World, turn: Turn, listed: &[Booking], complete: bool) -
     let began = turn.began.checked_add_signed(TimeDelta::minutes(1)).unwrap_or(turn.began);
     let compared = world.store.compare_listed(turn.company_id, listed, complete, began).await?;
     for drift in &compared.drifts {
-        if let Noticed::New { ring } = world.store.take_notice(&drift.notice).await? {
+        if let Noticed::New { ring, .. } = world.store.take_notice(&drift.notice).await? {
             metrics::counter!("askpro_drift_total", "difference" => drift.difference.as_str()).increment(1);
             tracing::info!(
                 company = turn.company_id,

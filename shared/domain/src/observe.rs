@@ -59,18 +59,24 @@ impl Hint {
             return true;
         }
         let Some(live) = segment.live.as_ref().filter(|live| live.uid == self.uid) else { return false };
-        self.status == Some(BookingStatus::Accepted)
-            && self.start == Some(live.during.start())
-            && segment.sync != Sync::AwaitingConfirmation
+        let recorded = match segment.sync {
+            Sync::AwaitingConfirmation => BookingStatus::Pending,
+            Sync::Pending | Sync::InFlight | Sync::Synced | Sync::Unknown | Sync::NeedsReview | Sync::Orphaned => {
+                BookingStatus::Accepted
+            }
+        };
+        self.status == Some(recorded) && self.start == Some(live.during.start())
     }
 
     /// Is what was read older than the hint?
     pub fn is_ahead_of(&self, read: Option<&Chain>) -> bool {
         match (&self.status, read) {
-            (_, None) => true,
+            // It may say just that: it is not there.
+            (None, _) => false,
+            (Some(_), None) => true,
             (Some(BookingStatus::Cancelled | BookingStatus::Rejected), Some(chain)) => chain.first.lives(),
             (Some(BookingStatus::Accepted), Some(chain)) => chain.first.status == BookingStatus::Pending,
-            (Some(BookingStatus::Pending | BookingStatus::Unknown) | None, Some(_)) => false,
+            (Some(BookingStatus::Pending | BookingStatus::Unknown), Some(_)) => false,
         }
     }
 }
@@ -86,6 +92,32 @@ impl Read {
     /// What was read under this uid.
     pub fn of(&self, uid: &BookingUid) -> Option<&Chain> {
         self.bookings.iter().find(|(asked, _)| asked == uid).and_then(|(_, chain)| chain.as_ref())
+    }
+
+    /// Was a booking read before it was moved, and the one that it was moved to after that? Then these two readings are
+    /// not of one moment, and only the later one is true.
+    pub fn is_torn(&self) -> bool {
+        self.ends().any(|end| self.was_moved_to(end))
+    }
+
+    /// Is it what a booking has become of which an older reading says that it stands where it stood?
+    fn was_moved_to(&self, booking: &Booking) -> bool {
+        let before = booking.rescheduled_from.as_ref().and_then(|from| self.of(from));
+        before.is_some_and(|chain| chain.moves.is_empty() && chain.first.lives())
+    }
+
+    fn ends(&self) -> impl Iterator<Item = &Booking> {
+        self.bookings.iter().filter_map(|(_, chain)| chain.as_ref().map(Chain::end))
+    }
+
+    /// What was read besides the segment's own bookings: they are none of it, whatever the hint has claimed.
+    pub fn others<'a>(&'a self, segment: &'a Segment) -> impl Iterator<Item = &'a Booking> {
+        let recorded = segment.live.as_ref().map(|live| &live.uid);
+        let of_it = recorded.and_then(|uid| self.of(uid));
+        let moves = of_it.map(|chain| chain.moves.as_slice()).unwrap_or_default();
+        self.ends().filter(move |b| {
+            b.marker != Some(segment.lineage.0) && Some(&b.uid) != recorded && moves.iter().all(|own| own.uid != b.uid)
+        })
     }
 }
 
@@ -139,8 +171,8 @@ pub fn observe(status: Status, segment: &Segment, read: &Read, settled: bool) ->
 
 /// Bookings that live, bear the segment's marker and are neither recorded nor what the recorded one has become.
 pub fn spares(segment: &Segment, read: &Read, owned: Option<&BookingUid>) -> Vec<BookingUid> {
-    let mut spares: Vec<BookingUid> =
-        living(segment, read).map(|b| b.uid.clone()).filter(|uid| Some(uid) != owned).collect();
+    let ours = living(segment, read).filter(|b| Some(&b.uid) != owned && !read.was_moved_to(b));
+    let mut spares: Vec<BookingUid> = ours.map(|b| b.uid.clone()).collect();
     spares.sort_by(|a, b| a.expose().cmp(b.expose()));
     spares.dedup();
     spares
@@ -152,8 +184,7 @@ pub fn is_anothers(booking: &Booking, segment: &Segment) -> bool {
 }
 
 fn living<'a>(segment: &'a Segment, read: &'a Read) -> impl Iterator<Item = &'a Booking> {
-    let ends = read.bookings.iter().filter_map(|(_, chain)| chain.as_ref().map(Chain::end));
-    ends.filter(|b| b.lives() && b.marker == Some(segment.lineage.0))
+    read.ends().filter(|b| b.lives() && b.marker == Some(segment.lineage.0))
 }
 
 #[cfg(test)]
@@ -285,12 +316,49 @@ mod tests {
             assert!(!other.is_known(&segment, &[]), "{other:?}");
         }
         assert!(hint("b", Some(Cancelled), PROMISED).is_known(&segment, &[uid("b")]));
+        let mut awaits = segment.clone();
+        awaits.sync = Sync::AwaitingConfirmation;
+        assert!(hint("a", Some(Pending), PROMISED).is_known(&awaits, &[]));
+        assert!(!hint("a", Some(Accepted), PROMISED).is_known(&awaits, &[]), "it has been confirmed");
+        assert!(!hint("a", Some(Pending), PROMISED).is_known(&segment, &[]));
         let still = Chain::of(booking("a", Accepted, PROMISED));
         let gone = Chain::of(booking("a", Cancelled, PROMISED));
         assert!(hint("a", Some(Cancelled), PROMISED).is_ahead_of(Some(&still)));
         assert!(!hint("a", Some(Cancelled), PROMISED).is_ahead_of(Some(&gone)));
         assert!(!hint("a", Some(Accepted), PROMISED).is_ahead_of(Some(&gone)), "an older hint than what was read");
         assert!(hint("b", Some(Accepted), PROMISED).is_ahead_of(None));
+        assert!(!hint("b", None, PROMISED).is_ahead_of(None), "that it is not there may be what it says");
+    }
+
+    #[test]
+    fn readings_of_two_moments_call_nothing_off() {
+        let mut moved = booking("b", Accepted, FOREIGN);
+        moved.rescheduled_from = Some(uid("a"));
+        let before = Chain::of(booking("a", Accepted, PROMISED));
+        let mut torn = Read { bookings: vec![(uid("a"), Some(before)), (uid("b"), Some(Chain::of(moved.clone())))] };
+        let owned = uid("a");
+        assert!(torn.is_torn());
+        assert_eq!(spares(&segment(Some("a")), &torn, Some(&owned)), vec![], "the business has moved it there");
+        torn.bookings[0].1 = Some(Chain { first: booking("a", Cancelled, PROMISED), moves: vec![moved] });
+        assert!(!torn.is_torn());
+        assert_eq!(spares(&segment(Some("a")), &torn, Some(&uid("b"))), vec![]);
+    }
+
+    #[test]
+    fn what_only_claims_to_be_ours_is_of_others() {
+        let mut foreign = booking("x", Accepted, FOREIGN);
+        foreign.marker = None;
+        let mut unmarked = booking("b", Accepted, FOREIGN);
+        unmarked.marker = None;
+        let own = Chain { first: booking("a", Cancelled, PROMISED), moves: vec![unmarked.clone()] };
+        let chains = [("a", own), ("b", Chain::of(unmarked)), ("x", Chain::of(foreign.clone()))];
+        let read = Read { bookings: chains.map(|(name, chain)| (uid(name), Some(chain))).to_vec() };
+        let segment = segment(Some("a"));
+        assert_eq!(
+            read.others(&segment).collect::<Vec<_>>(),
+            [&foreign],
+            "moved from the booking page it has no marker"
+        );
     }
 
     #[test]

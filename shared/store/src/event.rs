@@ -8,15 +8,15 @@ use crate::claim::wait_until;
 use crate::claimed::Claim;
 use crate::enqueue::enqueue;
 use crate::error::StoreError;
-use crate::external::note_external;
+use crate::external::{not_busy, note_external};
 use crate::forward::bring_forward;
-use crate::inbox::{HintSource, Notice, Unapplied, applied, note, unapplied};
+use crate::inbox::{HintSource, Notice, Noticed, Unapplied, applied, note, unapplied};
 use crate::ledger::{Attempt, Back, back_to_waiting, finish, interval, record};
 use crate::op::record_spares;
 use crate::overtaken::{Follows, lock_staff_of, overtaken};
 use crate::promise::{Compared, Locked, span};
 use crate::release::release;
-use crate::scene::{Ops, waiting};
+use crate::scene::{FoundOp, Ops, waiting};
 use crate::settle::Settled;
 use crate::{JobRef, Store};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -101,9 +101,13 @@ impl Store {
             None => None,
         };
         let busy_until = found.busy_until.max(found.rest.look);
-        if let Some(locked) = locked.as_ref().filter(|_| ops.as_ref().is_some_and(|ops| ops.open.is_some())) {
-            bring_forward(&mut tx, locked).await?;
-            let claim = wait_until(&mut tx, job, &found, busy_until).await?;
+        if let Some((locked, open)) = locked.as_ref().zip(ops.as_ref().and_then(|ops| ops.open.as_ref())) {
+            let brought = has_news(&mut tx, locked, &about.subject, open).await?;
+            if brought {
+                bring_forward(&mut tx, locked).await?;
+            }
+            let next_look = open.open.next_look_at.filter(|_| !brought);
+            let claim = wait_until(&mut tx, job, &found, busy_until.max(next_look)).await?;
             tx.commit().await?;
             return Ok(claim);
         }
@@ -273,7 +277,9 @@ impl Store {
                 }
             }
             Observed::Changed(by) => {
-                outcome = match overtaken(conn, locked, &before, &by, true, job).await? {
+                // A newer wish of the customer may not have come to Cal.com yet.
+                let current = before.live.as_ref().is_none_or(|live| live.slot == before.promised.slot);
+                outcome = match overtaken(conn, locked, &before, &by, current, job).await? {
                     Follows::Compare => "changed_by_others",
                     Follows::Held(reason) => reason,
                 };
@@ -284,6 +290,12 @@ impl Store {
                     locked.hold(conn, &before, why).await?;
                 }
                 outcome = why;
+            }
+        }
+        for booking in read.others(&before).filter(|booking| booking.lives()) {
+            let about = reread(locked.company_id, booking, None);
+            if let Noticed::New { ring: Some(job), .. } = note(conn, &about, JobId(Uuid::now_v7())).await? {
+                ring.push(job);
             }
         }
         let after = segment(conn, locked, subject).await?;
@@ -313,8 +325,7 @@ impl Store {
             read.bookings.iter().filter_map(|(_, chain)| chain.as_ref().map(|c| c.end().clone())).collect();
         for booking in ends.iter().filter(|b| b.marker.is_some()) {
             if let Some(about) = self.belongs(conn, company_id, booking).await? {
-                let noticed = note(conn, &about, JobId(Uuid::now_v7())).await?;
-                if let crate::inbox::Noticed::New { ring: Some(job) } = noticed {
+                if let Noticed::New { ring: Some(job), .. } = note(conn, &about, JobId(Uuid::now_v7())).await? {
                     ring.push(job);
                 }
                 return Ok(Then::End("ours_after_all"));
@@ -323,15 +334,9 @@ impl Store {
         let moved_away = read.bookings.iter().filter_map(|(_, chain)| chain.as_ref());
         let gone: Vec<Booking> = moved_away.filter(|c| !c.moves.is_empty()).map(|c| c.first.clone()).collect();
         let all: Vec<Booking> = gone.into_iter().chain(ends).collect();
-        let news = note_external(conn, company_id, &all).await?;
+        let mut news = note_external(conn, company_id, &all).await?;
         for (uid, _) in read.bookings.iter().filter(|(_, chain)| chain.is_none()) {
-            sqlx::query!(
-                "DELETE FROM external_busy WHERE company_id = $1 AND calcom_uid = $2",
-                company_id,
-                uid.expose()
-            )
-            .execute(&mut *conn)
-            .await?;
+            news += not_busy(conn, company_id, uid).await?;
         }
         Ok(Then::End(if news > 0 { "others_time_noted" } else { "nothing_new" }))
     }
@@ -350,16 +355,38 @@ impl Store {
         )
         .fetch_optional(conn)
         .await?;
-        Ok(ours.map(|lineage| Notice {
-            company_id,
-            source: HintSource::Sweep,
-            body: format!("read {} {:?}", booking.uid.expose(), booking.status).into_bytes(),
-            hint: Hint { uid: booking.uid.clone(), status: Some(booking.status.clone()), start: Some(booking.start) },
-            replaces: booking.rescheduled_from.clone(),
-            lineage: Some(lineage),
-            chain: booking.uid.expose().to_owned(),
-        }))
+        Ok(ours.map(|lineage| reread(company_id, booking, Some(lineage))))
     }
+}
+
+/// A notice about a booking that turned out to be another subject's than its hint had said.
+fn reread(company_id: i32, booking: &Booking, lineage: Option<Uuid>) -> Notice {
+    Notice {
+        company_id,
+        source: HintSource::Sweep,
+        body: format!("read {} {:?}", booking.uid.expose(), booking.status).into_bytes(),
+        hint: Hint { uid: booking.uid.clone(), status: Some(booking.status.clone()), start: Some(booking.start) },
+        replaces: booking.rescheduled_from.clone(),
+        lineage,
+        chain: booking.uid.expose().to_owned(),
+    }
+}
+
+/// Has a hint come since the op was last sent or looked for? One hint is worth one look.
+async fn has_news(conn: &mut PgConnection, locked: &Locked, subject: &str, open: &FoundOp) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+             SELECT FROM webhook_inbox i, calcom_op o JOIN job j USING (company_id, job_id)
+             WHERE i.company_id = $1 AND i.subject = $2 AND i.applied_at IS NULL
+               AND o.company_id = $1 AND o.appointment_id = $3 AND o.op_id = $4
+               AND i.received_at > COALESCE(j.started_at, o.sent_at)) AS "has_news!""#,
+        locked.company_id,
+        subject,
+        locked.appointment_id.0,
+        open.op_id.0
+    )
+    .fetch_one(conn)
+    .await?)
 }
 
 /// The recorded booking first, then what the hints name.
@@ -374,9 +401,9 @@ fn to_read(segment: Option<&Segment>, unread: &[Unapplied]) -> Vec<BookingUid> {
     uids
 }
 
-/// Is any hint ahead of what was read? Then Cal.com, or its replica, has not got so far.
+/// Is any hint ahead of what was read, or one reading of another? Then Cal.com, or its replica, has not got so far.
 fn too_early(event: &Event, read: &Read) -> bool {
-    event.hints.iter().any(|hint| hint.is_ahead_of(read.of(&hint.uid)))
+    read.is_torn() || event.hints.iter().any(|hint| hint.is_ahead_of(read.of(&hint.uid)))
 }
 
 /// Without the bookings that ops of ours have accounted for: a replica may still show them as they were.

@@ -5,7 +5,7 @@ use crate::accept::lock_staff;
 use crate::error::StoreError;
 use crate::overtaken::policy;
 use crate::promise::Locked;
-use domain::answer::Booking;
+use domain::answer::{Booking, BookingUid};
 use domain::id::AppointmentId;
 use domain::observe::ExternalChanges;
 use sqlx::PgConnection;
@@ -71,10 +71,13 @@ pub(crate) async fn note_external(
     lock_staff(conn, company_id, &ids).await?;
     let mut news = 0;
     for booking in bookings {
+        if let Some(from) = &booking.rescheduled_from {
+            news += not_busy(conn, company_id, from).await?;
+        }
         let host = staff.iter().find(|s| booking.lives() && Some(s.calcom_user_id) == booking.host_id);
         news += match host {
             Some(host) => usize::from(busy(conn, company_id, host.staff_id, booking).await?),
-            None => not_busy(conn, company_id, booking).await?,
+            None => not_busy(conn, company_id, &booking.uid).await?,
         };
     }
     Ok(news)
@@ -103,14 +106,12 @@ async fn busy(conn: &mut PgConnection, company_id: i32, staff_id: i32, booking: 
     Ok(news)
 }
 
-async fn not_busy(conn: &mut PgConnection, company_id: i32, booking: &Booking) -> Result<usize, StoreError> {
-    let gone = sqlx::query!(
-        "DELETE FROM external_busy WHERE company_id = $1 AND calcom_uid = $2",
-        company_id,
-        booking.uid.expose()
-    )
-    .execute(conn)
-    .await?;
+/// A booking that is not there any more, or was moved: one booking takes one time.
+pub(crate) async fn not_busy(conn: &mut PgConnection, company_id: i32, uid: &BookingUid) -> Result<usize, StoreError> {
+    let gone =
+        sqlx::query!("DELETE FROM external_busy WHERE company_id = $1 AND calcom_uid = $2", company_id, uid.expose())
+            .execute(conn)
+            .await?;
     Ok(usize::from(gone.rows_affected() == 1))
 }
 

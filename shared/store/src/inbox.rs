@@ -56,8 +56,10 @@ pub struct Notice {
 /// What came of a notice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Noticed {
-    /// Kept; this job reads it.
+    /// Kept.
     New {
+        /// It reads the booking.
+        job: JobRef,
         /// To be rung, unless it was told to wait.
         ring: Option<JobRef>,
     },
@@ -111,16 +113,16 @@ pub(crate) async fn note(conn: &mut PgConnection, notice: &Notice, fresh: JobId)
     let kind = Kind::CalcomEvent;
     let (enqueued, due) =
         enqueue_about(conn, notice.company_id, kind, &about.subject, about.appointment_id, None, fresh).await?;
-    Ok(Noticed::New { ring: due.then_some(enqueued.job) })
+    Ok(Noticed::New { job: enqueued.job, ring: due.then_some(enqueued.job) })
 }
 
-/// Ours, if the marker says so, or if we have recorded this booking or the one that it replaced; else a stranger's.
+/// Ours, if the marker says so, or if we have recorded this booking, the one that it replaced or the first of its chain;
+/// else a stranger's.
 async fn about(conn: &mut PgConnection, notice: &Notice) -> Result<About, StoreError> {
-    let uids: Vec<String> = [Some(&notice.hint.uid), notice.replaces.as_ref()]
-        .into_iter()
-        .flatten()
-        .map(|u| u.expose().to_owned())
-        .collect();
+    let named = [Some(&notice.hint.uid), notice.replaces.as_ref()].into_iter().flatten().map(BookingUid::expose);
+    // Cal.com makes an iCalUID of the first booking's uid, and keeps it along all moves.
+    let first = notice.chain.split('@').next();
+    let uids: Vec<String> = named.chain(first).map(str::to_owned).collect();
     let ours = sqlx::query!(
         "SELECT lineage, appointment_id FROM segment WHERE company_id = $1 AND lineage = $2
          UNION ALL

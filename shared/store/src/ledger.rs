@@ -129,14 +129,15 @@ pub(crate) async fn back_to_waiting(
     row.map(|r| State::parse(&r.state).ok_or(StoreError::Broken { what: "a job has an unknown state" })).transpose()
 }
 
-/// Makes the waiting jobs of an appointment due and says which are to be rung; never below their floor.
+/// Makes the waiting jobs of an appointment due, also those that are to read its bookings, and says which are to be rung;
+/// never below their floor.
 pub(crate) async fn wake(conn: &mut PgConnection, locked: &Locked) -> Result<Vec<JobRef>, StoreError> {
     let rows = sqlx::query!(
         "UPDATE job SET run_at = GREATEST(now(), not_before), rung_at = now()
-         WHERE company_id = $1 AND subject = $2 AND state IN ('available', 'retryable')
-           AND not_before <= clock_timestamp() RETURNING job_id",
+         WHERE company_id = $1 AND state IN ('available', 'retryable') AND not_before <= clock_timestamp()
+           AND appointment_id = $2 RETURNING job_id",
         locked.company_id,
-        locked.appointment_id.0.to_string()
+        locked.appointment_id.0
     )
     .fetch_all(conn)
     .await?;

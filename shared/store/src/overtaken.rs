@@ -6,6 +6,7 @@
 
 use crate::accept::lock_staff;
 use crate::error::StoreError;
+use crate::external::not_busy;
 use crate::op::record_booking;
 use crate::promise::{Cause, Locked};
 use domain::answer::{Booking, BookingStatus};
@@ -52,7 +53,7 @@ pub(crate) async fn lock_staff_of(
 }
 
 /// Records what somebody else has done to the segment's booking, and does what the company's policy says. `current`: the
-/// promise has not changed since the booking was asked for; a newer wish of the customer stands against a move.
+/// promise still names where the booking stood; a newer wish of the customer stands against a move.
 pub(crate) async fn overtaken(
     conn: &mut PgConnection,
     locked: &mut Locked,
@@ -118,7 +119,8 @@ async fn moved(
 ) -> Result<Follows, StoreError> {
     let stand = stand(conn, locked, segment, booking).await?;
     record_booking(conn, locked, segment.no, Some((&booking.uid, stand.slot))).await?;
-    not_foreign(conn, locked, booking).await?;
+    // A booking that is ours now is nobody else's time.
+    not_busy(conn, locked.company_id, &booking.uid).await?;
     if booking.status == BookingStatus::Pending {
         locked.learn(conn, std::slice::from_ref(segment), None, Learnt::Awaits).await?;
     }
@@ -197,18 +199,6 @@ async fn take_slot(
     .execute(conn)
     .await?;
     Ok(taken.rows_affected() == 1)
-}
-
-/// A booking that is ours now is nobody else's time.
-async fn not_foreign(conn: &mut PgConnection, locked: &Locked, booking: &Booking) -> Result<(), StoreError> {
-    sqlx::query!(
-        "DELETE FROM external_busy WHERE company_id = $1 AND calcom_uid = $2",
-        locked.company_id,
-        booking.uid.expose()
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 pub(crate) async fn policy(conn: &mut PgConnection, company_id: i32) -> Result<ExternalChanges, StoreError> {

@@ -203,7 +203,9 @@ impl Store {
             Outcome::Overtaken { made, by } => {
                 let state = if made.is_some() { "applied" } else { "refused" };
                 end_op(conn, claimed, state, made.as_ref(), claimed.asked.answered).await?;
-                went_elsewhere(conn, locked, claimed, op, by).await
+                // A move of a booking that the promise has left already was made without knowing of the newer wish.
+                let current = made.is_some() && op.appointment_version == locked.version;
+                went_elsewhere(conn, locked, claimed, by, current).await
             }
             Outcome::Refused(no) => {
                 end_op(conn, claimed, "refused", None, claimed.asked.answered).await?;
@@ -305,8 +307,8 @@ async fn went_elsewhere(
     conn: &mut PgConnection,
     locked: &mut Locked,
     claimed: &Claimed,
-    op: &SentOp,
     by: &Elsewhere,
+    current: bool,
 ) -> Result<Then, StoreError> {
     let segment = segment(conn, locked, claimed).await?;
     let target = claimed.effect.target.as_ref();
@@ -318,7 +320,6 @@ async fn went_elsewhere(
         return Ok(Then::Compare);
     }
     let job = (claimed.job.job_id, claimed.fence);
-    let current = op.appointment_version == locked.version;
     Ok(match overtaken(conn, locked, &segment, by, current, job).await? {
         Follows::Compare => Then::Compare,
         Follows::Held(reason) => Then::Hold(reason),

@@ -167,8 +167,10 @@ impl Store {
             if let Some(difference) = differs(known, booking).filter(|difference| !told(difference)) {
                 let stamp = booking.updated_at.map_or_else(String::new, |at| at.to_rfc3339());
                 let stamp = if complete { format!("{stamp} {}", began.format("%FT%R")) } else { stamp };
-                let hint =
-                    Hint { uid: booking.uid.clone(), status: Some(booking.status.clone()), start: Some(booking.start) };
+                // The record knows its status and time already where only its host differs: read it all the same.
+                let said = (difference != Difference::Host).then(|| (booking.status.clone(), booking.start));
+                let (status, start) = said.unzip();
+                let hint = Hint { uid: booking.uid.clone(), status, start };
                 let found = Some(booking.start);
                 compared.drifts.push(drift(company_id, known, difference, found, hint, &stamp));
             }

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod calcom;
 mod line;
 mod process;
 mod proxy;
@@ -13,6 +14,7 @@ mod salon;
 mod servers;
 mod wire;
 
+pub use calcom::{Change, WEBHOOK_SECRET, made_up_webhook, webhook_signature};
 pub use line::{Host, Line};
 pub use process::{Answer, Api, Process, retell_signature};
 pub use proxy::{Commit, Proxy, Stop, Stopped};
@@ -272,14 +274,18 @@ impl World {
         (ledger.into_iter().filter(posts).collect(), effects)
     }
 
-    /// Changes of a promise that no later op and no decision "nothing to do" is based on: after each there must be one.
+    /// Changes of a promise that no later op and no decision "nothing to do" is based on: after each there must be one. A
+    /// reading that has found something new decides, too.
     pub async fn changes_not_acted_on(&self) -> i64 {
         self.count(
             "SELECT count(*) FROM appointment_event e WHERE NOT EXISTS (
                SELECT FROM calcom_op o WHERE o.appointment_id = e.appointment_id AND o.appointment_version >= e.version)
              AND NOT EXISTS (
                SELECT FROM job j WHERE j.appointment_id = e.appointment_id AND j.kind IN ('booking', 'sync')
-                 AND j.state IN ('completed', 'superseded') AND j.found_version >= e.version)",
+                 AND j.state IN ('completed', 'superseded') AND j.found_version >= e.version)
+             AND NOT EXISTS (
+               SELECT FROM job j WHERE j.appointment_id = e.appointment_id AND j.kind = 'calcom_event'
+                 AND j.state = 'completed' AND j.outcome <> 'nothing_new' AND j.found_version >= e.version)",
         )
         .await
     }

@@ -9,4 +9,5 @@
 
 mod double_booking;
 mod lost_cancel;
+mod lost_move;
 mod two_customers;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod command_and_business;
 mod move_and_cancel;
 mod one_customer_per_phone;
 mod one_job_per_key;

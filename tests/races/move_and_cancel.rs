@@ -19,7 +19,12 @@ async fn time(world: &World, round: u32, nth: u32) -> DateTime<Utc> {
     world.wish(round * WISHES_A_DAY + nth).await.starts_at
 }
 
-fn to(world: &World, id: AppointmentId, starts_at: DateTime<Utc>, if_match: Option<i32>) -> RescheduleCommand {
+pub(crate) fn to(
+    world: &World,
+    id: AppointmentId,
+    starts_at: DateTime<Utc>,
+    if_match: Option<i32>,
+) -> RescheduleCommand {
     let company_id = world.company.company_id;
     RescheduleCommand {
         company_id,
@@ -33,13 +38,13 @@ fn to(world: &World, id: AppointmentId, starts_at: DateTime<Utc>, if_match: Opti
     }
 }
 
-enum Wish {
+pub(crate) enum Wish {
     Move(RescheduleCommand),
     Cancel(CancelCommand),
 }
 
 /// Asks until it is decided: a lock that was not to be had in time is no decision.
-async fn decided(store: Store, wish: Wish) -> Result<Accepted, AcceptError> {
+pub(crate) async fn decided(store: Store, wish: Wish) -> Result<Accepted, AcceptError> {
     loop {
         let answer = match &wish {
             Wish::Move(command) => store.accept_reschedule(command).await,
@@ -147,7 +152,7 @@ async fn the_last_move_counts() {
 }
 
 /// Each scheduled appointment has a live booking at its very time.
-async fn promised_is_booked(world: &World) {
+pub(crate) async fn promised_is_booked(world: &World) {
     let promised: Vec<DateTime<Utc>> =
         sqlx::query_scalar("SELECT starts_at FROM appointment WHERE status = 'scheduled' ORDER BY starts_at")
             .fetch_all(&world.pool)

@@ -227,9 +227,11 @@ impl Cell {
             Trouble::EffectPastQuarantine | Trouble::LagPastQuarantine if worker != Worker::Lives => {
                 Some("Δ is too short already: a death adds nothing")
             }
-            Trouble::Calm | Trouble::Fault(Fault::LateReply) | Trouble::Taken | Trouble::OverlapOff | Trouble::Pending => {
-                None
-            }
+            Trouble::Calm
+            | Trouble::Fault(Fault::LateReply)
+            | Trouble::Taken
+            | Trouble::OverlapOff
+            | Trouble::Pending => None,
             _ if worker == Worker::StandsStill => Some("it would wake up with nothing to say: its answer was lost"),
             Trouble::Fault(_)
             | Trouble::NaturalKeyOff

@@ -13,7 +13,10 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// An answer to a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Reply {
-    Accepted { appointment: AppointmentId, how: How },
+    Accepted {
+        appointment: AppointmentId,
+        how: How,
+    },
     Refused(Refusal),
     /// Nothing that a customer should hear.
     Failed(String),

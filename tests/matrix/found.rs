@@ -90,9 +90,11 @@ const APPOINTMENTS: &str = "SELECT appointment_id, status, version, starts_at, e
     FROM appointment JOIN segment g USING (company_id, appointment_id) ORDER BY created_at";
 const EVENTS: &str = "SELECT appointment_id, version, what, from_status, to_status, who FROM appointment_event
     ORDER BY appointment_id, version";
-const SLOTS: &str = "SELECT appointment_id, lower(during) AS starts_at, upper(during) AS ends_at, state, ended_at FROM slot
+const SLOTS: &str =
+    "SELECT appointment_id, lower(during) AS starts_at, upper(during) AS ends_at, state, ended_at FROM slot
     ORDER BY created_at";
-const OPS: &str = "SELECT op_id, appointment_id, lineage, o.kind, starts_at, ends_at, target_uid, state, sent_at, resolved_at,
+const OPS: &str =
+    "SELECT op_id, appointment_id, lineage, o.kind, starts_at, ends_at, target_uid, state, sent_at, resolved_at,
       looks FROM calcom_op o JOIN segment USING (company_id, appointment_id, segment_no) ORDER BY sent_at";
 const JOBS: &str = "SELECT kind, state, outcome FROM job ORDER BY created_at";
 const CALLBACKS: &str = "SELECT appointment_id, reason FROM callback_request WHERE appointment_id IS NOT NULL";
@@ -126,7 +128,8 @@ impl Found {
             format!("    {at} request {request} {method} {path} {what:?} {done}")
         };
         let mut lines: Vec<String> = rows.chain(self.ledger.iter().map(told)).collect();
-        lines.extend(self.bookings.iter().map(|b| format!("    {} {:?} {} {:?}", b.uid, b.status, b.start, b.marker())));
+        lines
+            .extend(self.bookings.iter().map(|b| format!("    {} {:?} {} {:?}", b.uid, b.status, b.start, b.marker())));
         lines.join("\n")
     }
 

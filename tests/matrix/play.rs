@@ -225,10 +225,13 @@ impl Stage {
     async fn stands_still(&self, worker: &Process) -> Result<(), String> {
         let mut lock = self.world.pool.begin().await.map_err(|error| error.to_string())?;
         sqlx::query("SELECT FROM appointment FOR NO KEY UPDATE").execute(&mut *lock).await.unwrap();
-        if self.world.count("SELECT count(*) FROM job WHERE state = 'running' AND kind IN ('booking', 'sync')").await == 0 {
+        if self.world.count("SELECT count(*) FROM job WHERE state = 'running' AND kind IN ('booking', 'sync')").await
+            == 0
+        {
             return Err("it had settled before it could be stopped".to_owned());
         }
-        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
         until("the settle", async || self.world.count(waits).await > 0).await?;
         worker.pause();
         until("the end of its patience", async || self.world.count(waits).await == 0).await?;
@@ -265,7 +268,8 @@ impl Stage {
 
     /// It has come, or it would have by now: Cal.com may have refused it.
     async fn late_effect_is_over(&self, late: Duration) -> bool {
-        let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&self.world.pool).await.unwrap();
+        let now: DateTime<Utc> =
+            sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&self.world.pool).await.unwrap();
         let ledger = self.world.sandbox.ledger();
         let struck = ledger.iter().find(|entry| entry.fault.is_some()).map(|entry| entry.request);
         let of_it = || ledger.iter().filter(|entry| Some(entry.request) == struck);
@@ -301,8 +305,7 @@ async fn rests(world: &World) -> Result<(), String> {
 }
 
 async fn ring(world: &World, jobs: &[JobRef]) {
-    let tasks: Vec<Task> =
-        jobs.iter().map(|job| Task { company_id: job.company_id, job_id: job.job_id.0 }).collect();
+    let tasks: Vec<Task> = jobs.iter().map(|job| Task { company_id: job.company_id, job_id: job.job_id.0 }).collect();
     // If Redis is away the workers come by themselves.
     let _lost = world.doorbell().ring(&tasks).await;
 }

@@ -94,7 +94,11 @@ fn read_within(found: &Found, effect: DateTime<Utc>, lag: TimeDelta) -> bool {
 
 fn beside_a_stranger(found: &Found, start: Option<DateTime<Utc>>) -> bool {
     let stranger = |b: &&Booking| b.marker().is_none();
-    found.bookings.iter().filter(stranger).any(|b| start.is_some_and(|start| b.start > start && b.start < start + TimeDelta::minutes(30)))
+    found
+        .bookings
+        .iter()
+        .filter(stranger)
+        .any(|b| start.is_some_and(|start| b.start > start && b.start < start + TimeDelta::minutes(30)))
 }
 
 /// What each appointment is to be, in order of their making, from what the customer was told.
@@ -187,7 +191,9 @@ fn calcom(played: &Played) -> Vec<String> {
         let agrees = match live.as_slice() {
             [] => !wants && a.calcom_uid.is_none(),
             [one] => {
-                wants && a.calcom_uid.as_ref() == Some(&one.uid) && (one.start, one.end) == (a.starts_at, a.ends_at)
+                wants
+                    && a.calcom_uid.as_ref() == Some(&one.uid)
+                    && (one.start, one.end) == (a.starts_at, a.ends_at)
                     && one.host.id == a.host_id
             }
             _ => false,
@@ -314,9 +320,8 @@ fn refusals(played: &Played) -> Vec<String> {
         };
         found.bookings.iter().filter(overlaps).any(|b| op.resolved_at.is_some_and(|at| b.created_at <= at))
     };
-    let justified = |id: Uuid| {
-        found.ops.iter().any(|op| op.appointment_id == id && op.state == "refused" && in_the_way(op))
-    };
+    let justified =
+        |id: Uuid| found.ops.iter().any(|op| op.appointment_id == id && op.state == "refused" && in_the_way(op));
     let refusals = found.events.iter().filter(|e| e.to_status == "rejected" || e.what == "moved_back");
     let baseless = refusals.filter(|e| !justified(e.appointment_id));
     baseless.map(|e| format!("refused, and nobody else was in the way: {e:?}")).collect()
@@ -334,7 +339,13 @@ fn people(played: &Played) -> Vec<String> {
         }
     }
     let known = ["rejected_by_calcom", "reschedule_refused_by_calcom", "conflict"];
-    wrong.extend(found.callbacks.iter().filter(|c| !known.contains(&c.reason.as_str())).map(|c| format!("a person is told: {c:?}")));
+    wrong.extend(
+        found
+            .callbacks
+            .iter()
+            .filter(|c| !known.contains(&c.reason.as_str()))
+            .map(|c| format!("a person is told: {c:?}")),
+    );
     wrong
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Store;
 use crate::accept::replay;
-use crate::command::{AcceptError, Accepted, Decision, How, answer};
+use crate::command::{AcceptError, Accepted, Decision, How, Who, answer};
 use crate::enqueue::{Enqueued, enqueue};
 use crate::error::StoreError;
 use crate::operator::note_operator;
@@ -33,28 +33,6 @@ pub struct CancelCommand {
     pub call: Option<CallFacts>,
     /// Under which name it may be repeated.
     pub key: Option<RequestKey>,
-}
-
-/// Who changes a promise, for its history.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Who {
-    /// The caller, by voice.
-    Customer,
-    /// A program of the business, by its API key.
-    Business,
-    /// A person at the command line; each change is an operator action of its own.
-    Operator,
-}
-
-impl Who {
-    /// Its word in SQL and JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Customer => "customer",
-            Self::Business => "business",
-            Self::Operator => "operator",
-        }
-    }
 }
 
 impl Store {

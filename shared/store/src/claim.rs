@@ -4,12 +4,11 @@
 use crate::claimed::{Batch, Claim, Claimed, Mode};
 use crate::due::Due;
 use crate::error::StoreError;
-use crate::ledger::{Attempt, finish, interval, record, wake};
+use crate::ledger::{Attempt, finish, interval, record, wait_until, wake};
 use crate::promise::{Compared, span};
 use crate::release::release;
 use crate::scene::{Found, FoundOp, Subject, Waiting};
 use crate::{JobRef, Store};
-use chrono::{DateTime, TimeDelta, Utc};
 use domain::answer::BookingUid;
 use domain::appointment::Learnt;
 use domain::effect::{Effect, EffectKind};
@@ -94,7 +93,11 @@ impl Store {
             now: found.waiting.now,
         };
         match (decide(scene), &found.ops.open) {
-            (Decision::Busy { until }, _) => wait_until(conn, subject.job, &found.waiting, until).await,
+            (Decision::Busy { until }, _) => {
+                let now = (found.waiting.fence, found.waiting.now);
+                let waits = wait_until(conn, subject.job, now, until).await?;
+                Ok(if waits { Claim::Busy { until } } else { Claim::Gone })
+            }
             (Decision::Resolve, Some(op)) => self.take_over(conn, subject, &found, op, worker).await,
             (Decision::Act(effect), None) => self.intend(conn, subject, &found, effect, worker).await,
             (Decision::Agree { .. }, None) => nothing_to_do(conn, subject, &found.waiting, worker).await,
@@ -231,27 +234,6 @@ impl Store {
             claimed_at: found.waiting.now,
         })))
     }
-}
-
-/// Busy writes only `run_at`, and makes the row ringable again; never floor, fence or attempt.
-pub(crate) async fn wait_until(
-    conn: &mut PgConnection,
-    job: JobRef,
-    waiting: &Waiting,
-    until: Option<DateTime<Utc>>,
-) -> Result<Claim, StoreError> {
-    let not_sooner = until.unwrap_or(waiting.now).max(waiting.now + TimeDelta::seconds(1));
-    let moved = sqlx::query!(
-        "UPDATE job SET run_at = GREATEST(run_at, $4), rung_at = '-infinity'
-         WHERE company_id = $1 AND job_id = $2 AND fence = $3 AND state IN ('available', 'retryable')",
-        job.company_id,
-        job.job_id.0,
-        waiting.fence,
-        not_sooner
-    )
-    .execute(conn)
-    .await?;
-    Ok(if moved.rows_affected() == 1 { Claim::Busy { until } } else { Claim::Gone })
 }
 
 /// Promise and Cal.com agree: the claim itself ends the job.

@@ -1,11 +1,12 @@
 //! What a claim answers, and what whoever was granted it holds.
 
 use crate::JobRef;
-use crate::event::Event;
 use chrono::{DateTime, Utc};
+use domain::answer::BookingUid;
 use domain::effect::Effect;
 use domain::id::{AppointmentId, CustomerId, OpId};
 use domain::job::{Kind, State};
+use domain::observe::Hint;
 use domain::resolve::Asked;
 
 /// Authorised to act, or to look.
@@ -61,6 +62,23 @@ pub struct Claimed {
     pub attendee: Attendee,
     /// The database's clock inside the claim.
     pub claimed_at: DateTime<Utc>,
+}
+
+/// A job that is ours until its lease ends, and what it is to read.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Which job.
+    pub job: JobRef,
+    /// Every further write names it.
+    pub fence: i64,
+    /// Our own name.
+    pub worker: String,
+    /// The bookings to be read.
+    pub uids: Vec<BookingUid>,
+    /// Whose booking it may be; `None` = a stranger's.
+    pub appointment_id: Option<AppointmentId>,
+    pub(crate) version: Option<i32>,
+    pub(crate) hints: Vec<Hint>,
 }
 
 /// What came of a claim.

@@ -146,3 +146,25 @@ pub(crate) fn answer<T>(decision: Result<Result<T, AcceptError>, StoreError>) ->
         Err(error) => Err(AcceptError::Store(error)),
     }
 }
+
+/// Who changes a promise, for its history.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Who {
+    /// The caller, by voice.
+    Customer,
+    /// A program of the business, by its API key.
+    Business,
+    /// A person at the command line; each change is an operator action of its own.
+    Operator,
+}
+
+impl Who {
+    /// Its word in SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Business => "business",
+            Self::Operator => "operator",
+        }
+    }
+}

@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::promise::{Locked, database_now};
 use crate::release::release;
 use crate::{Store, promise::span};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::appointment::Learnt;
 use domain::id::{AppointmentId, JobId};
 use domain::job::State;
@@ -67,6 +67,28 @@ pub(crate) async fn finish(
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Busy writes only `run_at`, at least a second from `now`, and makes the row ringable again; never floor, fence or
+/// attempt. False = the fence has moved, or it does not wait any more.
+pub(crate) async fn wait_until(
+    conn: &mut PgConnection,
+    job: JobRef,
+    (fence, now): (i64, DateTime<Utc>),
+    until: Option<DateTime<Utc>>,
+) -> Result<bool, StoreError> {
+    let not_sooner = until.unwrap_or(now).max(now + TimeDelta::seconds(1));
+    let moved = sqlx::query!(
+        "UPDATE job SET run_at = GREATEST(run_at, $4), rung_at = '-infinity'
+         WHERE company_id = $1 AND job_id = $2 AND fence = $3 AND state IN ('available', 'retryable')",
+        job.company_id,
+        job.job_id.0,
+        fence,
+        not_sooner
+    )
+    .execute(conn)
+    .await?;
+    Ok(moved.rows_affected() == 1)
 }
 
 /// How a job goes back to waiting.

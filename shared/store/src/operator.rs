@@ -1,6 +1,6 @@
 //! What people do at the command line: each change is noted in the transaction that makes it, for whoever asks later.
 
-use crate::cancel::Who;
+use crate::command::Who;
 use crate::error::StoreError;
 use sqlx::PgConnection;
 use uuid::Uuid;

@@ -4,7 +4,7 @@
 //! booking keeps its event type, and that is one person's), and composites.
 
 use crate::accept::{lock_staff, replay};
-use crate::cancel::Who;
+use crate::command::Who;
 use crate::command::{AcceptError, Accepted, Decision, How, answer};
 use crate::diary::occupied;
 use crate::enqueue::enqueue;

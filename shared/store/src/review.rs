@@ -5,7 +5,8 @@
 
 use crate::Store;
 use crate::accept::read_status;
-use crate::cancel::{Who, call_off_locked};
+use crate::cancel::call_off_locked;
+use crate::command::Who;
 use crate::command::{AcceptError, Accepted, answer};
 use crate::error::StoreError;
 use crate::forward::bring_forward;

@@ -22,6 +22,8 @@ pub enum Exit {
     NotFound = 3,
     /// It is not as the command expects, or its state forbids it.
     Conflict = 4,
+    /// Cal.com and the record differ.
+    Drift = 5,
     /// The database is out of reach.
     OutOfReach = 6,
 }
@@ -63,6 +65,9 @@ pub enum Failure {
         /// Its address without a password, and where that comes from.
         tried: String,
     },
+    /// Cal.com could not be read.
+    #[error("Cal.com could not be read: {0}")]
+    Calcom(String),
     /// The record answered with an error.
     #[error("{}", causes(.0))]
     Store(#[from] StoreError),
@@ -80,7 +85,7 @@ impl Failure {
             Self::NotFound(_) => Exit::NotFound,
             Self::Conflict(_) => Exit::Conflict,
             Self::OutOfReach { .. } | Self::Store(StoreError::Away(_)) => Exit::OutOfReach,
-            Self::File { .. } | Self::Output(_) => Exit::Error,
+            Self::File { .. } | Self::Calcom(_) | Self::Output(_) => Exit::Error,
             Self::Store(
                 StoreError::LockWait | StoreError::Broken { .. } | StoreError::Refused { .. } | StoreError::Database(_),
             ) => Exit::Error,
@@ -112,6 +117,7 @@ impl Failure {
             | Self::File { .. }
             | Self::NotFound(_)
             | Self::Conflict(_)
+            | Self::Calcom(_)
             | Self::Store(_)
             | Self::Output(_) => None,
         }
@@ -129,6 +135,7 @@ impl Failure {
             | Self::File { .. }
             | Self::NotFound(_)
             | Self::Conflict(_)
+            | Self::Calcom(_)
             | Self::OutOfReach { .. }
             | Self::Store(_)
             | Self::Output(_)) => other,
@@ -184,6 +191,7 @@ mod tests {
             (Failure::File { file: String::new(), what: String::new() }, 1),
             (Failure::NotFound(String::new()), 3),
             (Failure::Conflict(String::new()), 4),
+            (Failure::Calcom(String::new()), 1),
             (Failure::OutOfReach { cause: String::new(), tried: String::new() }, 6),
             (Failure::Store(away()), 6),
             (Failure::Store(StoreError::LockWait), 1),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{api_keys, appointments, callbacks, companies, jobs, keys, ops, queues, review, secrets};
+use crate::{api_keys, appointments, callbacks, companies, drift, jobs, keys, ops, queues, review, secrets};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,7 +18,8 @@ Examples:
   askpro review resolve 0199a3c2-7c1e-7b60-9c55-1f2a3b4c5d6e --by retry --reason 'event type is back'
   printf %s \"$KEY\" | askpro secrets set --company salon --kind calcom
 
-Exit codes: 0 ok, 1 error, 2 usage or settings, 3 not found, 4 conflict, 6 the database is out of reach.
+Exit codes: 0 ok, 1 error, 2 usage or settings, 3 not found, 4 conflict, 5 Cal.com and the record differ,
+6 the database is out of reach.
 Settings come from --set, else the environment (ASKPRO_...), else the file, else the default: `askpro settings`.";
 
 /// What happened to an appointment, and why: the operator's command line of the AskPro Gateway.
@@ -89,6 +90,11 @@ pub(crate) enum Noun {
         #[command(subcommand)]
         verb: review::Verb,
     },
+    /// Where Cal.com and the record differ
+    Drift {
+        #[command(subcommand)]
+        verb: drift::Verb,
+    },
     /// Customers whom a person must ring
     Callbacks {
         #[command(subcommand)]
@@ -147,6 +153,9 @@ mod tests {
             format!("askpro keys timeline {key}"),
             "askpro queues list --company salon".to_owned(),
             "askpro callbacks list --all".to_owned(),
+            "askpro drift list -o json".to_owned(),
+            "askpro drift repair".to_owned(),
+            "askpro drift repair --yes --reason restored".to_owned(),
             format!("askpro callbacks done {ID} --reason reached"),
             format!("askpro ops list --state unknown --older-than 5m --appointment {ID} --limit 200 --before {ID}"),
             format!("askpro ops verify {ID}"),
@@ -187,6 +196,7 @@ mod tests {
             "askpro callbacks done 0199a3c2-7c1e-7b60-9c55-1f2a3b4c5d6e",
             "askpro api-keys create --scopes read,write",
             "askpro api-keys create",
+            "askpro drift repair --yes",
             "askpro migrate --set slots",
             "askpro settings -o yaml",
         ] {

@@ -1,13 +1,16 @@
-//! `askpro`: the operator's command line, noun before verb. Everything it says comes from the record in Postgres.
+//! `askpro`: the operator's command line, noun before verb. What it says comes from the record in Postgres;
+//! only `drift` reads Cal.com.
 //!
 //! Data goes to stdout, everything said to a person to stderr, and the exit code says how it ended (`failure`).
-//! Deliberately absent: SQL (`store`), Redis and Cal.com (what a command enqueues is found by a worker within seconds).
+//! Deliberately absent: SQL (`store`), Redis (what a command enqueues is found by a worker within seconds).
 
 mod api_keys;
 mod appointments;
+mod calcom;
 mod callbacks;
 mod catalog_file;
 mod companies;
+mod drift;
 mod failure;
 mod flags;
 mod jobs;
@@ -36,10 +39,11 @@ pub async fn run(flags: Flags) -> Exit {
     let answer = answer(flags).await;
     let result = answer.and_then(|answer| {
         say(answer.note.as_deref().unwrap_or_default());
-        render::write(&mut std::io::stdout().lock(), &answer.text)
+        render::write(&mut std::io::stdout().lock(), &answer.text)?;
+        Ok(answer.exit)
     });
     match result {
-        Ok(()) => Exit::Ok,
+        Ok(exit) => exit,
         Err(failure) => {
             say(&failure.report());
             failure.exit()
@@ -61,6 +65,7 @@ async fn answer(flags: Flags) -> Result<Answer, Failure> {
         Noun::Queues { verb } => queues::run(verb, &session).await,
         Noun::Ops { verb } => ops::run(verb, &session).await,
         Noun::Review { verb } => review::run(verb, &session).await,
+        Noun::Drift { verb } => drift::run(verb, &session).await,
         Noun::Callbacks { verb } => callbacks::run(verb, &session).await,
         Noun::Companies { verb } => companies::run(verb, &session).await,
         Noun::Secrets { verb } => {

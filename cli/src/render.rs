@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::flags::Output;
 
 /// The version of the JSON documents; a field that goes away or changes its meaning changes it.
@@ -22,6 +22,8 @@ pub(crate) struct Answer {
     pub(crate) text: String,
     /// A word to the person, for stderr.
     pub(crate) note: Option<String>,
+    /// How the command ends.
+    pub(crate) exit: Exit,
 }
 
 impl Answer {
@@ -31,12 +33,17 @@ impl Answer {
             Output::Table => table(),
             Output::Json => document(body)?,
         };
-        Ok(Self { text, note: None })
+        Ok(Self { text, note: None, exit: Exit::Ok })
     }
 
     /// The same with a word to the person.
     pub(crate) fn with_note(self, note: Option<String>) -> Self {
         Self { note, ..self }
+    }
+
+    /// The same, and the command ends so.
+    pub(crate) fn ending(self, exit: Exit) -> Self {
+        Self { exit, ..self }
     }
 }
 

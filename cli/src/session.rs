@@ -18,7 +18,7 @@ const CONNECTIONS_MAX: u32 = 2;
 pub(crate) struct Session {
     pub(crate) store: Store,
     pub(crate) output: Output,
-    settings: Settings,
+    pub(crate) settings: Settings,
     shown: Vec<Shown>,
     slug: Option<String>,
 }

@@ -130,6 +130,11 @@ impl World {
         process::says("askpro", &self.environment(), &[&["--company", "salon"], arguments].concat())
     }
 
+    /// How it ends, and what it says, however that is.
+    pub fn askpro_ends(&self, arguments: &[&str]) -> (i32, String) {
+        process::ends("askpro", &self.environment(), &[&["--company", "salon"], arguments].concat())
+    }
+
     /// How it ends badly, and what it says then.
     pub fn askpro_fails(&self, arguments: &[&str]) -> (i32, String) {
         process::fails("askpro", &self.environment(), &[&["--company", "salon"], arguments].concat())

@@ -103,6 +103,12 @@ pub(crate) fn fails(program: &str, environment: &[(&str, String)], arguments: &[
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
+/// How `program` ends, and what it says on stdout.
+pub(crate) fn ends(program: &str, environment: &[(&str, String)], arguments: &[&str]) -> (i32, String) {
+    let output = command(program, environment).args(arguments).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
 /// The API as a process, and whoever speaks to it: programs with a key, and the voice agent with its signature.
 pub struct Api {
     pub process: Process,

@@ -7,6 +7,7 @@
 
 mod alone;
 mod business;
+mod drift;
 mod foreign;
 mod late;
 mod noise;

@@ -14,6 +14,7 @@ mod claimed;
 mod command;
 mod customer;
 mod diary;
+mod drift;
 mod due;
 mod enqueue;
 mod error;

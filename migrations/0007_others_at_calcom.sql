@@ -33,6 +33,7 @@ ALTER TABLE webhook_inbox
   ADD CONSTRAINT inbox_source_is_known CHECK (source IN ('calcom', 'retell', 'sweep')),
   ADD CONSTRAINT inbox_hint_names_a_booking
     CHECK (source = 'retell' OR (subject IS NULL) = (calcom_uid IS NULL));
+CREATE INDEX hints_by_subject ON webhook_inbox (company_id, subject, received_at) WHERE subject IS NOT NULL;
 CREATE INDEX unapplied_hints ON webhook_inbox (company_id, subject) WHERE applied_at IS NULL;
 
 -- How far the sweep has read a company's bookings at Cal.com, by Cal.com's own clock.

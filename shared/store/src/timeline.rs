@@ -2,6 +2,8 @@
 //!
 //! Absent: uids of Cal.com (capabilities), names and phones. Words are for reading; machines read the views.
 
+mod hints;
+
 use crate::Store;
 use crate::error::StoreError;
 use chrono::{DateTime, Utc};
@@ -53,6 +55,7 @@ impl Store {
         story.extend(jobs(&mut tx, company_id, id).await?);
         story.extend(attempts(&mut tx, company_id, id).await?);
         story.extend(ops(&mut tx, company_id, id).await?);
+        story.extend(hints::hints(&mut tx, company_id, id).await?);
         story.extend(releases(&mut tx, company_id, id).await?);
         story.extend(callbacks(&mut tx, company_id, id).await?);
         story.extend(deeds(&mut tx, company_id, id).await?);
@@ -74,10 +77,13 @@ async fn promises(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -
     Ok(rows
         .into_iter()
         .map(|r| {
-            let why = r.why.map(|why| format!(" ({why})")).unwrap_or_default();
+            let why = r.why.map(|why| format!(" ({})", why.replace('_', " "))).unwrap_or_default();
             let detail = match &r.from_status {
                 None => {
                     format!("The appointment was accepted as {}: its time is kept for the customer{why}.", r.to_status)
+                }
+                Some(_) if r.who == "business" && r.what == "moved" => {
+                    "The business has moved the booking at Cal.com, and the promise follows.".to_owned()
                 }
                 Some(from) if *from == r.to_status => format!("The promise was changed: {}{why}.", r.what),
                 Some(from) => format!("The appointment went from {from} to {}{why}.", r.to_status),
@@ -226,7 +232,7 @@ fn came_of(outcome: &str) -> String {
         "applied" => "done".to_owned(),
         "merged" => "the customer's name and e-mail are noted".to_owned(),
         "nothing_to_do" => "nothing was left to do".to_owned(),
-        other => other.replace('_', " "),
+        other => hints::came_of(other).map_or_else(|| other.replace('_', " "), str::to_owned),
     }
 }
 

@@ -43,13 +43,14 @@ fn tells(world: &World, id: AppointmentId, parts: &[&str]) {
     }
 }
 
-/// When something first had this effect.
+/// When something had this effect for the n-th time.
 fn when(world: &World, effect: Effect, nth: usize) -> Entry {
     world.sandbox.ledger().into_iter().filter(|e| e.effect == Some(effect)).nth(nth).unwrap()
 }
 
-fn says_how_long(world: &World, what: &str) {
-    let apart = when(world, Effect::Cancelled, 0).at - when(world, Effect::Created, 0).at;
+/// How long the late one, which was the n-th to be made, was there.
+fn says_how_long(world: &World, nth: usize, what: &str) {
+    let apart = when(world, Effect::Cancelled, 0).at - when(world, Effect::Created, nth).at;
     eprintln!("{what}: gone {:.1} s after it appeared", apart.as_seconds_f64());
 }
 
@@ -93,7 +94,7 @@ async fn beyond_the_quarantine(world: World, _worker: Process, what: &str) {
     let gone = "SELECT count(*) FROM spare_booking WHERE gone_at IS NOT NULL";
     assert_eq!(world.count(gone).await, world.count("SELECT count(*) FROM spare_booking").await);
     assert_eq!(world.count(gone).await, 1, "called off as a spare");
-    says_how_long(&world, what);
+    says_how_long(&world, 0, what);
     tells(
         &world,
         id,
@@ -142,7 +143,7 @@ async fn a_move_while_the_create_is_unknown_leaves_one_booking() {
         assert_eq!(world.live().iter().map(|booking| booking.start).collect::<Vec<_>>(), [promised]);
         assert_eq!(world.booking(id).await.unwrap().start, promised);
         if creates == 2 {
-            says_how_long(&world, "the create that was given up");
+            says_how_long(&world, 1, "the create that was given up");
             tells(
                 &world,
                 id,

@@ -53,7 +53,8 @@ pub(crate) async fn lock_staff_of(
 }
 
 /// Records what somebody else has done to the segment's booking, and does what the company's policy says. `current`: the
-/// promise still names where the booking stood; a newer wish of the customer stands against a move.
+/// promise still names where the booking stood; a newer wish of the customer stands against a move, and so does any wish
+/// against a move that we have asked for ourselves and given up.
 pub(crate) async fn overtaken(
     conn: &mut PgConnection,
     locked: &mut Locked,
@@ -65,7 +66,8 @@ pub(crate) async fn overtaken(
     let policy = policy(conn, locked.company_id).await?;
     match by {
         Elsewhere::Moved(booking) => {
-            let policy = if current { policy } else { ExternalChanges::OursWins };
+            let decided = current && !is_ours_and_late(conn, locked, segment, booking).await?;
+            let policy = if decided { policy } else { ExternalChanges::OursWins };
             moved(conn, locked, segment, booking, policy, job).await
         }
         // Nobody has decided anything: it is not there, and the promise wants it.
@@ -85,6 +87,30 @@ pub(crate) async fn overtaken(
             called_off(conn, locked, segment, policy, job).await
         }
     }
+}
+
+/// Is it where an op of ours wanted it that counts as never sent, or as refused? Then Cal.com was slower than Δ, and nobody
+/// else has decided anything.
+async fn is_ours_and_late(
+    conn: &mut PgConnection,
+    locked: &Locked,
+    segment: &Segment,
+    booking: &Booking,
+) -> Result<bool, StoreError> {
+    let is_so = sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+             SELECT FROM calcom_op o WHERE o.company_id = $1 AND o.appointment_id = $2 AND o.segment_no = $3
+               AND o.kind = 'reschedule' AND o.state IN ('never', 'refused') AND o.starts_at = $4
+               AND o.target_uid = $5) AS "is_so!""#,
+        locked.company_id,
+        locked.appointment_id.0,
+        segment.no,
+        booking.start,
+        segment.live.as_ref().map(|live| live.uid.expose())
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(is_so)
 }
 
 async fn called_off(

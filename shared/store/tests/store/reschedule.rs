@@ -2,12 +2,12 @@
 //! until Cal.com agrees; refused, the old time stands.
 
 use crate::world::{World, applied, granted, key, settle};
-use domain::answer::{Answer, BookingUid, Refused};
+use domain::answer::{Answer, Booking, BookingStatus, BookingUid, Refused};
 use domain::appointment::Status;
 use domain::effect::EffectKind;
 use domain::id::AppointmentId;
 use domain::job::State;
-use domain::outcome::{Judgement, Outcome, Past, judge};
+use domain::outcome::{Elsewhere, Judgement, Outcome, Past, judge};
 use domain::refusal::Refusal;
 use std::sync::Arc;
 use store::{AcceptError, CancelCommand, Claim, How, JobRef, Replay, RescheduleCommand, Who};
@@ -40,6 +40,23 @@ async fn scheduled(world: &World) -> AppointmentId {
     let claimed = granted(world, job).await;
     assert_eq!(settle(world, &claimed, &applied(&claimed, "u1")).await, State::Completed);
     id
+}
+
+/// A booking at Cal.com that does not say whose it is, at so many minutes after ten.
+fn booking(world: &World, uid: &str, minutes: i64) -> Booking {
+    Booking {
+        uid: BookingUid::from(uid.to_owned()),
+        status: BookingStatus::Accepted,
+        start: world.at(minutes),
+        end: world.at(minutes + 30),
+        event_type_id: 101,
+        host_id: Some(1),
+        created_at: world.at(0),
+        updated_at: None,
+        marker: None,
+        rescheduled_to: None,
+        rescheduled_from: None,
+    }
 }
 
 /// Status, version, what is known of Cal.com, the start as minutes after ten.
@@ -218,4 +235,49 @@ async fn of_rivals_exactly_one_succeeds() {
     }
     assert_eq!(world.count("SELECT count(*) FROM appointment WHERE version = 2").await, 10);
     world.gone().await;
+}
+
+/// A stranger's booking over the old time concerns nobody who leaves: the move is not put before a person.
+#[tokio::test]
+async fn a_stranger_over_the_old_time_does_not_hold_a_move() {
+    let world = World::new().await;
+    let id = scheduled(&world).await;
+    let moved = world.store.accept_reschedule(&to(&world, id, 60)).await.unwrap();
+    let stranger = booking(&world, "stranger", 15);
+    assert_eq!(world.store.note_external(world.company.company_id, &[stranger]).await.unwrap(), 1);
+    assert_eq!(world.count("SELECT count(*) FROM callback_request").await, 0, "nothing for a person");
+    let claimed = granted(&world, moved.job.unwrap().job).await;
+    assert_eq!(settle(&world, &claimed, &applied(&claimed, "u2")).await, State::Completed);
+    assert_eq!(promise(&world).await, ("scheduled/3/synced".to_owned(), 60));
+    let another = booking(&world, "another", 75);
+    assert_eq!(world.store.note_external(world.company.company_id, &[another]).await.unwrap(), 1);
+    assert_eq!(
+        promise(&world).await,
+        ("scheduled/3/needs_review".to_owned(), 60),
+        "over the new time it is in the way"
+    );
+    world.gone().await;
+}
+
+/// A move that was given up and comes late all the same is nobody's decision: the newer wish stands. To any other time it
+/// is the business that has moved it.
+#[tokio::test]
+async fn a_move_of_ours_that_comes_late_is_not_the_businesss() {
+    for (found_at, follows) in [(60, ("scheduled/4/pending", 120)), (90, ("scheduled/5/synced", 90))] {
+        let world = World::new().await;
+        let id = scheduled(&world).await;
+        let first = world.store.accept_reschedule(&to(&world, id, 60)).await.unwrap();
+        let claimed = granted(&world, first.job.unwrap().job).await;
+        let second = world.store.accept_reschedule(&to(&world, id, 120)).await.unwrap();
+        settle(&world, &claimed, &Outcome::Never).await;
+        let claimed = granted(&world, second.job.unwrap().job).await;
+        assert_eq!(claimed.asked.starts_at, Some(world.at(120)));
+        let by = Elsewhere::Moved(booking(&world, "u2", found_at));
+        settle(&world, &claimed, &Outcome::Overtaken { made: None, by }).await;
+        let (words, minutes) = promise(&world).await;
+        assert_eq!((words.as_str(), minutes), follows, "found at {found_at}");
+        let callbacks = world.count("SELECT count(*) FROM callback_request WHERE reason = 'moved_by_business'").await;
+        assert_eq!(callbacks, i64::from(found_at == 90));
+        world.gone().await;
+    }
 }

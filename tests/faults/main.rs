@@ -1,12 +1,15 @@
 //! Redis or PostgreSQL is taken away in the middle of 500 bookings. Of Redis nobody notices anything; after the death of
 //! PostgreSQL whoever had heard "accepted" has his appointment, and whoever asks again has one and not two. What Cal.com
-//! does to us is beside it: its limiter (`limiter`), and its absence (`outage`).
+//! does to us is beside it: its limiter (`limiter`), its absence (`outage`), and a part of the matrix of its faults
+//! (`matrix`).
 //!
 //! Deliberately absent: a death at one exact step (`tests/crashes`), slow servers, full disks.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod limiter;
+#[cfg(feature = "crashpoints")]
+mod matrix;
 mod outage;
 
 use futures::{StreamExt, stream};

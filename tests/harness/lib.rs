@@ -88,12 +88,8 @@ impl World {
         let url = database_url(&setup.postgres, &database);
         let store = Store::connect(settings(&url)).unwrap();
         store.migrate().await.unwrap();
-        let company = store.load_company(&salon::salon(setup.staff)).await.unwrap();
-        for (kind, secret) in [(SecretKind::Calcom, "cal_test"), (SecretKind::Retell, RETELL_KEY)] {
-            store.set_secret(company.company_id, kind, &SecretString::from(secret)).await.unwrap();
-        }
-        let config = Config { event_types: salon::event_types(setup.staff), ..Config::default() };
-        let sandbox = sandbox::start(config).await.unwrap();
+        let company = open(&store, setup.staff).await;
+        let sandbox = start_sandbox(setup.staff).await;
         let pool = PgPool::connect(&url).await.unwrap();
         Self { store, pool, sandbox, company, setup, database, queue: format!("q{name}") }
     }
@@ -314,6 +310,27 @@ impl World {
         self.gone().await;
     }
 
+    /// As on its first day, without the price of another database: another company, another Cal.com, another queue, and
+    /// nothing that was before. No process of it may be left.
+    pub async fn begin_anew(&mut self) {
+        let busy = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND pid <> pg_backend_pid() AND state NOT LIKE 'idle'";
+        wait_until("the end of what was killed", async || self.count(busy).await == 0).await;
+        self.sql(
+            "DO $$ DECLARE t text; BEGIN
+               PERFORM set_config('session_replication_role', 'replica', true); -- in any order
+               FOR t IN SELECT format('%I', tablename) FROM pg_tables
+                        WHERE schemaname = 'public' AND tablename <> '_sqlx_migrations' LOOP
+                 EXECUTE 'DELETE FROM ' || t;
+               END LOOP; END $$",
+        )
+        .await;
+        self.company = open(&self.store, self.setup.staff).await;
+        let before = std::mem::replace(&mut self.sandbox, start_sandbox(self.setup.staff).await);
+        before.stop().await.unwrap();
+        self.queue = format!("q{}", Uuid::now_v7().simple());
+    }
+
     /// Gives everything back and checks nothing: for a test that has broken its world on purpose.
     pub async fn gone(self) {
         self.sandbox.stop().await.unwrap();
@@ -322,6 +339,20 @@ impl World {
         let drop = format!("DROP DATABASE {} WITH (FORCE)", self.database);
         sqlx::query(AssertSqlSafe(drop)).execute(&mut conn).await.unwrap();
     }
+}
+
+/// The salon, with its secrets.
+async fn open(store: &Store, staff: i32) -> Company {
+    let company = store.load_company(&salon::salon(staff)).await.unwrap();
+    for (kind, secret) in [(SecretKind::Calcom, "cal_test"), (SecretKind::Retell, RETELL_KEY)] {
+        store.set_secret(company.company_id, kind, &SecretString::from(secret)).await.unwrap();
+    }
+    company
+}
+
+async fn start_sandbox(staff: i32) -> Sandbox {
+    let config = Config { event_types: salon::event_types(staff), ..Config::default() };
+    sandbox::start(config).await.unwrap()
 }
 
 /// Polls until there is an answer.

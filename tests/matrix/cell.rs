@@ -31,7 +31,7 @@ pub(crate) enum Trouble {
     OverlapOff,
     /// Reads lag behind, by less than Δ allows for, and the request's answer is lost.
     ReplicaLag,
-    /// The business has to confirm each booking.
+    /// The business has to confirm each booking, and does so in the end.
     Pending,
     /// The effect comes after Δ. Δ promises nothing then, but what is doubled must go again.
     EffectPastQuarantine,
@@ -221,7 +221,7 @@ impl Cell {
             Trouble::EffectPastQuarantine if op == Op::Cancel => {
                 Some("after Δ it is cancelled again, and what comes later than that finds nothing to cancel")
             }
-            Trouble::EffectPastQuarantine if op == Op::Reschedule => {
+            Trouble::EffectPastQuarantine if op == Op::Reschedule && meanwhile != Meanwhile::Reschedule => {
                 Some("after Δ it is moved again or called off, and what comes later than that finds nothing to move")
             }
             Trouble::EffectPastQuarantine | Trouble::LagPastQuarantine if worker != Worker::Lives => {

@@ -81,7 +81,6 @@ pub(crate) struct Job {
 
 #[derive(FromRow, Debug)]
 pub(crate) struct Callback {
-    pub(crate) appointment_id: Uuid,
     pub(crate) reason: String,
 }
 
@@ -97,7 +96,7 @@ const OPS: &str =
     "SELECT op_id, appointment_id, lineage, o.kind, starts_at, ends_at, target_uid, state, sent_at, resolved_at,
       looks FROM calcom_op o JOIN segment USING (company_id, appointment_id, segment_no) ORDER BY sent_at";
 const JOBS: &str = "SELECT kind, state, outcome FROM job ORDER BY created_at";
-const CALLBACKS: &str = "SELECT appointment_id, reason FROM callback_request WHERE appointment_id IS NOT NULL";
+const CALLBACKS: &str = "SELECT reason FROM callback_request ORDER BY created_at";
 
 impl Found {
     pub(crate) async fn read(world: &World) -> Self {

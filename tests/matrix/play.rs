@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::AppointmentId;
 use harness::{Process, World, event_type_id};
 use queue::Task;
-use sandbox::{Entry, What};
+use sandbox::{Booking, Entry, Status, What};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use store::JobRef;
@@ -46,8 +46,8 @@ pub(crate) struct Played {
     pub(crate) found: Found,
 }
 
-struct Stage {
-    world: World,
+struct Stage<'a> {
+    world: &'a World,
     cell: Cell,
     script: Script,
     customer: Customer,
@@ -57,44 +57,35 @@ struct Stage {
 }
 
 /// Plays it once. `Err`: it did not come to what was to be played, and says why.
-pub(crate) async fn play(cell: Cell, seed: u64) -> Result<Played, String> {
-    let world = World::new().await;
+pub(crate) async fn play(world: &World, cell: Cell, seed: u64) -> Result<Played, String> {
     let script = Script::of(&cell, seed);
     let stage = Stage::set(world, cell, script).await?;
-    let played = stage.perform().await;
-    let Stage { world, cell, script, customer, appointment, asked, .. } = stage;
-    let result = match played {
-        Err(why) => Err(why),
-        Ok((told, evidence, restless)) => {
-            let found = Found::read(&world).await;
-            let Customer { first, third, .. } = customer;
-            Ok(Played { cell, script, asked, first, third, appointment, told, evidence, restless, found })
-        }
-    };
-    world.gone().await;
-    result
+    let (told, evidence, restless) = stage.perform().await?;
+    let Stage { script, customer: Customer { first, third, .. }, appointment, asked, .. } = stage;
+    let found = Found::read(world).await;
+    Ok(Played { cell, script, asked, first, third, appointment, told, evidence, restless, found })
 }
 
-impl Stage {
+impl<'a> Stage<'a> {
     /// What was promised before, and the command whose request meets the trouble; no worker runs.
-    async fn set(world: World, cell: Cell, script: Script) -> Result<Self, String> {
+    async fn set(world: &'a World, cell: Cell, script: Script) -> Result<Self, String> {
         if cell.trouble == Trouble::Pending {
             world.let_the_business_confirm();
         }
-        let customer = Customer::of(&world).await;
-        let booked = customer.books(&world, customer.first).await?;
+        let customer = Customer::of(world).await;
+        let booked = customer.books(world, customer.first).await?;
         let appointment = booked.appointment_id;
         let (accepted, asked) = if cell.op == Op::Create {
             (booked, customer.first)
         } else {
             let mut before = world.worker(None);
-            ring(&world, &booked.ring).await;
-            rests(&world).await?;
+            ring(world, &booked.ring).await;
+            rests(world).await?;
             before.kill();
             match cell.op {
-                Op::Cancel => (customer.cancels(&world, appointment).await?, customer.first),
+                Op::Cancel => (customer.cancels(world, appointment).await?, customer.first),
                 Op::Create | Op::Reschedule => {
-                    (customer.moves(&world, appointment, customer.second).await?, customer.second)
+                    (customer.moves(world, appointment, customer.second).await?, customer.second)
                 }
             }
         };
@@ -111,8 +102,8 @@ impl Stage {
         }
         let stage = Self { world, cell, script, customer, appointment, job, asked };
         match cell.trouble {
-            Trouble::Taken => stage.stranger_books(asked)?,
-            Trouble::OverlapOff => stage.stranger_books(asked + TimeDelta::minutes(15))?,
+            Trouble::Taken => stage.stranger_books(asked).await?,
+            Trouble::OverlapOff => stage.stranger_books(asked + TimeDelta::minutes(15)).await?,
             _ => {}
         }
         Ok(stage)
@@ -124,7 +115,7 @@ impl Stage {
             Worker::DiesBeforeAct => Some("claimed#1"),
             Worker::DiesBeforeSettle => Some("answered#1"),
         });
-        ring(&self.world, &[self.job]).await;
+        ring(self.world, &[self.job]).await;
         let (mut evidence, mut another) = (false, None);
         let told = match self.cell.worker {
             Worker::Lives => {
@@ -138,13 +129,17 @@ impl Stage {
                 struck?;
                 told?
             }
+            // On a slow machine its time may be over before it has sent anything; then the next one's request strikes.
             Worker::DiesBeforeSettle => {
-                self.strikes().await?;
                 let death = async {
                     dies(&mut worker).await?;
                     Ok::<_, String>(self.worker(None))
                 };
-                let (next, told) = tokio::join!(death, self.meanwhile());
+                let course = async {
+                    self.strikes().await?;
+                    self.meanwhile().await
+                };
+                let (next, told) = tokio::join!(death, course);
                 another = Some(next?);
                 told?
             }
@@ -166,7 +161,11 @@ impl Stage {
 
     fn worker(&self, crash_at: Option<&str>) -> Process {
         let milliseconds = |d: Duration| d.as_millis().to_string();
-        let mut variables = vec![("ASKPRO_QUARANTINE_MS", milliseconds(self.script.quarantine))];
+        let mut variables = vec![
+            ("ASKPRO_QUARANTINE_MS", milliseconds(self.script.quarantine)),
+            // As a company has it that shares its key with nobody.
+            ("ASKPRO_CALCOM_REQUESTS_PER_MINUTE", "120".to_owned()),
+        ];
         if let Some(sweep) = self.script.sweep {
             variables.extend([("ASKPRO_SWEEP_MS", milliseconds(sweep)), ("ASKPRO_AUDIT_MS", milliseconds(sweep))]);
         }
@@ -177,7 +176,7 @@ impl Stage {
     /// The request is at Cal.com.
     async fn strikes(&self) -> Result<(), String> {
         until("the request", async || self.arrival().is_some()).await?;
-        self.in_the_window()
+        self.in_the_window().await
     }
 
     /// As `strikes`, where another promise may have made it needless.
@@ -187,10 +186,12 @@ impl Stage {
     }
 
     /// Cal.com has looked, and has not booked yet.
-    fn in_the_window(&self) -> Result<(), String> {
+    async fn in_the_window(&self) -> Result<(), String> {
         let toctou = self.cell.trouble == Trouble::OverlapToctou;
-        let start = self.arrival().filter(|_| toctou).and_then(|request| request.start);
-        start.map_or(Ok(()), |start| self.stranger_books(start))
+        match self.arrival().filter(|_| toctou).and_then(|request| request.start) {
+            Some(start) => self.stranger_books(start).await,
+            None => Ok(()),
+        }
     }
 
     fn arrival(&self) -> Option<Entry> {
@@ -198,10 +199,10 @@ impl Stage {
         self.world.sandbox.ledger().into_iter().find(is_it)
     }
 
-    fn stranger_books(&self, start: DateTime<Utc>) -> Result<(), String> {
+    async fn stranger_books(&self, start: DateTime<Utc>) -> Result<(), String> {
         let attendee = json!({"name": "Max", "email": "max@salon.test", "timeZone": "Europe/Berlin"});
         let body = json!({"eventTypeId": event_type_id(1), "start": start, "attendee": attendee});
-        self.world.sandbox.create_by_others(&body).map(drop).map_err(|error| format!("the stranger: {error}"))
+        self.world.sandbox.create_by_others(&body).await.map(drop).map_err(|error| format!("the stranger: {error}"))
     }
 
     async fn meanwhile(&self) -> Result<Vec<Reply>, String> {
@@ -209,7 +210,7 @@ impl Stage {
             return Ok(vec![]);
         }
         tokio::time::sleep(self.script.meanwhile_after).await;
-        let (world, customer, id) = (&self.world, &self.customer, self.appointment);
+        let (world, customer, id) = (self.world, &self.customer, self.appointment);
         Ok(match self.cell.meanwhile {
             Meanwhile::Nothing => vec![],
             Meanwhile::Cancel => vec![Reply::of(customer.try_cancel(world, id).await)],
@@ -253,7 +254,10 @@ impl Stage {
         if let Some(late) = self.script.late() {
             until("the late effect", async || self.late_effect_is_over(late).await).await?;
         }
-        rests(&self.world).await?;
+        rests(self.world).await?;
+        if self.cell.trouble == Trouble::Pending {
+            self.business_confirms().await?;
+        }
         if self.cell.trouble.breaks_the_quarantine() {
             let wanted = "SELECT count(*) FROM appointment WHERE status IN ('requested', 'scheduled')";
             until("the end of what was doubled", async || {
@@ -261,9 +265,19 @@ impl Stage {
                 self.world.count(wanted).await == i64::try_from(live).unwrap_or(i64::MAX)
             })
             .await?;
-            rests(&self.world).await?;
+            rests(self.world).await?;
         }
         Ok(())
+    }
+
+    /// Whatever waits for it, and a sweep finds that.
+    async fn business_confirms(&self) -> Result<(), String> {
+        for booking in self.world.sandbox.bookings().iter().filter(|b| b.status == Status::Pending) {
+            self.world.sandbox.confirm_by_others(&booking.uid).await.map_err(|error| error.to_string())?;
+        }
+        let waiting = "SELECT count(*) FROM appointment WHERE status = 'requested'";
+        until("what the business has confirmed", async || self.world.count(waiting).await == 0).await?;
+        rests(self.world).await
     }
 
     /// It has come, or it would have by now: Cal.com may have refused it.
@@ -280,8 +294,8 @@ impl Stage {
 }
 
 /// Does it stand at Cal.com, confirmed or not?
-pub(crate) fn is_live(booking: &sandbox::Booking) -> bool {
-    booking.status != sandbox::Status::Cancelled
+pub(crate) fn is_live(booking: &Booking) -> bool {
+    matches!(booking.status, Status::Accepted | Status::Pending)
 }
 
 /// What a request of the gateway asks for; `None` = a read, or a stranger's doing.

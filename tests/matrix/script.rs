@@ -17,6 +17,8 @@ const LAG: Duration = Duration::from_millis(4_500);
 const LAG_PAST: Duration = Duration::from_millis(3_600);
 /// The window of Cal.com's check that is made too early.
 const WINDOW: Duration = Duration::from_millis(400);
+/// Of a sweep that is waited for.
+const SWEEP: Duration = Duration::from_secs(1);
 /// What the customer does comes at once, before the answer, after the timeout, or about when it is looked for.
 const MEANWHILE_AFTER_MS: [u64; 4] = [0, 0, 300, 1_200];
 /// Faults whose effect there is, and whose answer is lost.
@@ -79,13 +81,14 @@ impl Script {
                 _ => Duration::ZERO,
             },
             quarantine: if cell.trouble == Trouble::ReplicaLag { LONG_QUARANTINE } else { QUARANTINE },
-            sweep: cell.trouble.breaks_the_quarantine().then_some(Duration::from_secs(1)),
+            sweep: (cell.trouble.breaks_the_quarantine() || cell.trouble == Trouble::Pending).then_some(SWEEP),
             meanwhile_after: Duration::from_millis(pick("meanwhile", &MEANWHILE_AFTER_MS)),
             // Moved back before anything was sent, there would be nothing to ask for.
             back: cell.op == Op::Reschedule
                 && cell.meanwhile == Meanwhile::Reschedule
                 && !unsent
-                && draw("back") % 2 == 0,
+                // What comes late finds the booking only where nothing else was asked for.
+                && (cell.trouble == Trouble::EffectPastQuarantine || draw("back") % 2 == 0),
         }
     }
 

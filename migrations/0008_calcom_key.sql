@@ -6,6 +6,7 @@ CREATE TABLE calcom_key (
   granted int[] NOT NULL DEFAULT '{}', -- in that second, in the one before it, …
   paused_until timestamptz,
   strikes smallint NOT NULL DEFAULT 0, -- requests in a row without a usable answer
+  struck_at timestamptz, -- when the first of them was heard of
   next_probe_at timestamptz, -- set as long as Cal.com is taken to be down
   probes int NOT NULL DEFAULT 0,
   probing boolean NOT NULL DEFAULT false,

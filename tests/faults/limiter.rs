@@ -3,9 +3,11 @@
 //!
 //! Deliberately absent: a 429 that is not our doing (`shared/calcom` and `shared/store` try what follows from it).
 
+use crate::accepted;
 use futures::future::join_all;
 use harness::{Redis, Setup, World, wait_until};
 use sandbox::{RateLimit, most_in_any};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 const AT_ONCE: u32 = 100;
@@ -26,20 +28,26 @@ async fn a_hundred_at_once_are_scheduled_within_the_budget_and_thirty_more_in_th
     world.sandbox.set_rate_limit(Some(RateLimit::default())).unwrap();
     world.sandbox.set_latency(Duration::from_millis(50), Duration::from_millis(50));
     let api = world.api().await;
-    // What Cal.com allows, and the default: the other runs raise it.
-    let budget = [("ASKPRO_CALCOM_REQUESTS_PER_MINUTE", "120".to_owned())];
-    let workers = [(); WORKERS].map(|()| world.worker_with(&budget));
+    let set = [
+        // What Cal.com allows, and the default: the other runs raise it.
+        ("ASKPRO_CALCOM_REQUESTS_PER_MINUTE", "120".to_owned()),
+        // Nothing is to be of unknown outcome here, however busy the machine is: a look costs a request.
+        ("ASKPRO_CALCOM_TIMEOUT_MS", "8000".to_owned()),
+        ("ASKPRO_LEASE_MS", "10000".to_owned()),
+        ("ASKPRO_RENEWAL_MS", "3000".to_owned()),
+        ("ASKPRO_QUARANTINE_MS", "9000".to_owned()),
+    ];
+    let workers = [(); WORKERS].map(|()| world.worker_with(&set));
     let mut wishes = Vec::new();
     for n in 0..AT_ONCE + MORE {
         wishes.push(world.written(n).await);
     }
 
     let begun = Instant::now();
-    let api = &api;
-    let post = |wish| async move { api.post("/v1/appointments", &[], wish).await.status };
-    let (first, second) = wishes.split_at(AT_ONCE as usize);
-    let statuses = join_all(first.iter().map(post)).await;
-    assert!(statuses.iter().all(|status| *status < 300), "{statuses:?}");
+    let (failures, numbered) = (AtomicUsize::new(0), wishes.iter().enumerate());
+    let mut all: Vec<_> = numbered.map(|(n, wish)| accepted(&api, n, wish, &failures)).collect();
+    let second = all.split_off(AT_ONCE as usize);
+    join_all(all).await;
     wait_until("the first of them", async || world.count(SCHEDULED).await >= FLUSHED_AFTER).await;
     let flushed_at = world.count(SCHEDULED).await;
     redis.flush().await;
@@ -47,8 +55,7 @@ async fn a_hundred_at_once_are_scheduled_within_the_budget_and_thirty_more_in_th
     let (seconds, first_minute) = (begun.elapsed().as_secs_f64(), world.sandbox.ledger());
     assert!(flushed_at < i64::from(AT_ONCE), "Redis was flushed in their middle");
 
-    let statuses = join_all(second.iter().map(post)).await;
-    assert!(statuses.iter().all(|status| *status < 300), "{statuses:?}");
+    join_all(second).await;
     world.rests().await;
     let (all_seconds, ledger) = (begun.elapsed().as_secs_f64(), world.sandbox.ledger());
     let most = most_in_any(&ledger, WINDOW);

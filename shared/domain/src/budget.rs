@@ -16,8 +16,11 @@ const LATE_SECONDS: u32 = 5;
 /// Whole seconds are counted, so one more is needed for the part of a second at either end.
 pub const COUNTED_SECONDS: usize = (WINDOW_SECONDS + LATE_SECONDS + 1) as usize;
 
-/// Requests in a row without a usable answer, after which Cal.com is taken to be down.
+/// So many requests in a row without a usable answer, and …
 const STRIKES: u16 = 3;
+/// … so long since the first of them, and Cal.com is taken to be down: some that fail at one moment while others are
+/// answered are a hiccup, often our own.
+const STRIKES_LAST: TimeDelta = TimeDelta::seconds(1);
 /// The first pause between two probes, in seconds; each further one is twice as long, up to …
 const PROBE_SECONDS: u32 = 1;
 /// … this.
@@ -28,11 +31,12 @@ const PROBE_OVERDUE: TimeDelta = TimeDelta::seconds(2);
 const PROBE_ASK_AGAIN: TimeDelta = TimeDelta::seconds(2);
 /// For so long after an outage the older promises go first, however much of the budget is left.
 const BACKLOG: TimeDelta = TimeDelta::minutes(5);
-/// So many of the oldest may go at once then: a few processes are to be kept busy, and nobody to be overtaken by more.
-const ABREAST: u32 = 16;
+/// So many of the oldest may go at once then: a few processes are to be kept busy, and nobody to be overtaken by many
+/// more. With 16 a fleet that could do 40 a second did 5.
+const ABREAST: u32 = 32;
 /// Those behind them come back one after another at this distance: 100 a second, so that a long backlog does not ask
 /// as one.
-const PACE: TimeDelta = TimeDelta::milliseconds(10);
+pub const PACE: TimeDelta = TimeDelta::milliseconds(10);
 
 /// What a request is for; it says how much of the budget may be used up before it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -153,6 +157,8 @@ pub struct Bucket {
     pub paused_until: Option<DateTime<Utc>>,
     /// Requests in a row without a usable answer.
     pub strikes: u16,
+    /// When the first of them was heard of.
+    pub struck_at: Option<DateTime<Utc>>,
     /// Set as long as Cal.com is taken to be down.
     pub down: Option<Down>,
     /// When the last outage ended.
@@ -161,7 +167,15 @@ pub struct Bucket {
 
 impl Default for Bucket {
     fn default() -> Self {
-        Self { second: 0, granted: [0; COUNTED_SECONDS], paused_until: None, strikes: 0, down: None, up_since: None }
+        Self {
+            second: 0,
+            granted: [0; COUNTED_SECONDS],
+            paused_until: None,
+            strikes: 0,
+            struck_at: None,
+            down: None,
+            up_since: None,
+        }
     }
 }
 
@@ -196,8 +210,8 @@ impl Bucket {
                 self.answers(now);
                 self.paused_until = self.paused_until.max(Some(now + span(wait)));
             }
-            Heard::NotSent => self.strike(now, STRIKES, pass),
-            Heard::Ambiguous => self.strike(now, 1, pass),
+            Heard::NotSent => self.strike(now, true, pass),
+            Heard::Ambiguous => self.strike(now, false, pass),
         }
         self.paused(now).max(self.down.map(|down| down.next_probe_at))
     }
@@ -303,16 +317,19 @@ impl Bucket {
 
     fn answers(&mut self, now: DateTime<Utc>) {
         self.strikes = 0;
+        self.struck_at = None;
         if self.down.take().is_some() {
             self.up_since = Some(now);
         }
     }
 
     /// A request has failed. While Cal.com is down only the probe's own failure is news.
-    fn strike(&mut self, now: DateTime<Utc>, strikes: u16, pass: Pass) {
-        self.strikes = self.strikes.saturating_add(strikes);
+    fn strike(&mut self, now: DateTime<Utc>, is_certain: bool, pass: Pass) {
+        self.strikes = self.strikes.saturating_add(1);
+        let since = *self.struck_at.get_or_insert(now);
+        let falls = is_certain || (self.strikes >= STRIKES && now - since >= STRIKES_LAST);
         match &mut self.down {
-            None if self.strikes >= STRIKES => {
+            None if falls => {
                 self.down = Some(Down { next_probe_at: now + pause(0), probes: 0, probing: false });
             }
             Some(down) if down.probing && pass.probe == Some(down.probes) => {
@@ -474,15 +491,16 @@ mod tests {
     }
 
     #[test]
-    fn three_without_an_answer_are_an_outage_and_no_connection_is_one() {
+    fn three_without_an_answer_in_a_second_are_an_outage_and_no_connection_is_one() {
         let mut bucket = Bucket::default();
         let sent = pass(&mut bucket, 0);
         for heard in [Heard::Ambiguous, Heard::Ambiguous, Heard::Answered, Heard::Ambiguous, Heard::Ambiguous] {
             assert_eq!(bucket.heard(at(0), sent, heard), None);
         }
         assert!(bucket.listens() && bucket.down.is_none());
-        assert_eq!(bucket.heard(at(0), sent, Heard::Ambiguous), Some(at(1_000)));
-        assert!(!goes(&mut bucket, 999, Purpose::Look));
+        assert_eq!(bucket.heard(at(999), sent, Heard::Ambiguous), None, "within one second it is a hiccup");
+        assert_eq!(bucket.heard(at(1_000), sent, Heard::Ambiguous), Some(at(2_000)));
+        assert!(!goes(&mut bucket, 1_999, Purpose::Look));
         assert!(fallen().down.is_some());
     }
 
@@ -546,7 +564,7 @@ mod tests {
         let probe = pass(&mut bucket, 1_000);
         bucket.heard(at(1_100), probe, Heard::Answered);
         let act = |millisecond, ahead| bucket.rest(at(millisecond), TERMS, ahead).act;
-        assert_eq!((act(1_200, 15), act(1_200, 16)), (None, Some(at(1_360))));
-        assert_eq!(act(301_100, 16), None);
+        assert_eq!((act(1_200, 31), act(1_200, 32)), (None, Some(at(1_520))));
+        assert_eq!(act(301_100, 32), None);
     }
 }

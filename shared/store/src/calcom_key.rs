@@ -4,9 +4,10 @@
 //! another one: whoever waits for this row holds nothing else. Deciding is the domain's (`budget`).
 
 use crate::error::StoreError;
+use crate::ledger::interval;
 use crate::{JobRef, Store};
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::budget::{Bucket, COUNTED_SECONDS, Down, Grant, Heard, Pass, Purpose, Rest, Terms, Why};
+use domain::budget::{Bucket, COUNTED_SECONDS, Down, Grant, Heard, PACE, Pass, Purpose, Rest, Terms, Why};
 use domain::job::Kind;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -94,6 +95,7 @@ pub(crate) struct Row {
     pub(crate) granted: Option<Vec<i32>>,
     pub(crate) paused_until: Option<DateTime<Utc>>,
     pub(crate) strikes: Option<i16>,
+    pub(crate) struck_at: Option<DateTime<Utc>>,
     pub(crate) next_probe_at: Option<DateTime<Utc>>,
     pub(crate) probes: Option<i32>,
     pub(crate) probing: Option<bool>,
@@ -120,6 +122,7 @@ impl From<Row> for Bucket {
             granted,
             paused_until: row.paused_until,
             strikes: row.strikes.unwrap_or_default().unsigned_abs(),
+            struck_at: row.struck_at,
             down,
             up_since: row.up_since,
         }
@@ -154,7 +157,34 @@ impl Store {
             write(&mut tx, key, &bucket).await?;
             tx.commit().await?;
         }
+        if before.down.is_some() && bucket.down.is_none() {
+            self.wake_waiting(key).await?;
+        }
         Ok(Replies { replies, listens })
+    }
+
+    /// Cal.com is back: what waits for nothing but this key is due, one after another in the order of the promises.
+    /// Waits for nobody's lock, and what it misses is due some seconds later.
+    async fn wake_waiting(&self, key: Fingerprint) -> Result<(), StoreError> {
+        sqlx::query!(
+            "WITH free AS MATERIALIZED (
+               SELECT j.company_id, j.job_id, j.created_at FROM job j
+               WHERE j.company_id IN (SELECT s.company_id FROM company_secret s WHERE s.fingerprint = $1)
+                 AND j.state IN ('available', 'retryable') AND j.kind = ANY($2)
+                 AND j.not_before <= clock_timestamp() AND j.run_at > clock_timestamp()
+               ORDER BY j.created_at, j.job_id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED),
+             turns AS (SELECT company_id, job_id, row_number() OVER (ORDER BY created_at, job_id) - 1 AS before FROM free)
+             UPDATE job SET run_at = LEAST(job.run_at, clock_timestamp() + turns.before * $4::interval),
+                            rung_at = '-infinity'
+             FROM turns WHERE job.company_id = turns.company_id AND job.job_id = turns.job_id",
+            key.bytes(),
+            &waits_for_the_key(),
+            AHEAD_MAX,
+            interval(PACE)?
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 
     /// The keys that somebody has used lately, and those whose Cal.com is down.
@@ -165,7 +195,7 @@ impl Store {
         let rows = sqlx::query_as!(
             Row,
             r#"SELECT fingerprint AS "fingerprint?", second AS "second?", granted AS "granted?", paused_until,
-                      strikes AS "strikes?", next_probe_at, probes AS "probes?", probing AS "probing?", up_since,
+                      strikes AS "strikes?", struck_at, next_probe_at, probes AS "probes?", probing AS "probing?", up_since,
                       clock_timestamp() AS "now!"
                FROM calcom_key WHERE second > extract(epoch FROM clock_timestamp())::bigint - $1
                  OR next_probe_at IS NOT NULL"#,
@@ -209,7 +239,7 @@ pub(crate) async fn rest(
                AND o.state IN ('available', 'retryable') AND o.kind = ANY($2) AND o.not_before <= clock_timestamp()
                AND (o.created_at, o.job_id) < ($3, $4) LIMIT $5) older"#,
         job.company_id,
-        &[Kind::Booking, Kind::Sync].map(|kind| kind.as_str().to_owned()),
+        &waits_for_the_key(),
         created_at,
         job.job_id.0,
         AHEAD_MAX
@@ -219,13 +249,18 @@ pub(crate) async fn rest(
     Ok(bucket.rest(now, terms, u32::try_from(ahead).unwrap_or(u32::MAX)))
 }
 
+/// Kinds that bring promises; a hint that is to be read is nobody's promise.
+fn waits_for_the_key() -> [String; 2] {
+    [Kind::Booking, Kind::Sync].map(|kind| kind.as_str().to_owned())
+}
+
 /// Waits for the row. `None`: there is none yet. What a crash of PostgreSQL forgets of the last moment may cost a 429
 /// and never a booking, so the commit does not wait for the disk.
 async fn lock(conn: &mut PgConnection, key: Fingerprint) -> Result<Option<(Bucket, DateTime<Utc>)>, StoreError> {
     let row = sqlx::query_as!(
         Row,
         r#"SELECT fingerprint AS "fingerprint?", second AS "second?", granted AS "granted?", paused_until,
-                  strikes AS "strikes?", next_probe_at, probes AS "probes?", probing AS "probing?", up_since,
+                  strikes AS "strikes?", struck_at, next_probe_at, probes AS "probes?", probing AS "probing?", up_since,
                   clock_timestamp() AS "now!"
            FROM (SELECT set_config('synchronous_commit', 'off', true)) lazily, calcom_key
            WHERE fingerprint = $1 FOR NO KEY UPDATE OF calcom_key"#,
@@ -244,7 +279,8 @@ async fn write(conn: &mut PgConnection, key: Fingerprint, bucket: &Bucket) -> Re
     let down = bucket.down;
     sqlx::query!(
         "UPDATE calcom_key SET second = $2, granted = $3, paused_until = $4, strikes = $5, next_probe_at = $6,
-                               probes = $7, probing = $8, up_since = $9 WHERE fingerprint = $1",
+                               probes = $7, probing = $8, up_since = $9, struck_at = $10
+         WHERE fingerprint = $1",
         key.bytes(),
         bucket.second,
         &granted[..],
@@ -253,7 +289,8 @@ async fn write(conn: &mut PgConnection, key: Fingerprint, bucket: &Bucket) -> Re
         down.map(|down| down.next_probe_at),
         down.map_or(0, |down| i32::try_from(down.probes).unwrap_or(i32::MAX)),
         down.is_some_and(|down| down.probing),
-        bucket.up_since
+        bucket.up_since,
+        bucket.struck_at
     )
     .execute(conn)
     .await?;

@@ -146,7 +146,7 @@ pub(crate) async fn waiting(conn: &mut PgConnection, job: JobRef, terms: Terms) 
                   clock_timestamp() AS "now!",
                   (SELECT max(r.lease_until) FROM job r WHERE r.company_id = j.company_id AND r.subject = j.subject
                      AND r.state = 'running') AS busy_until,
-                  k.second AS "second?", k.granted AS "granted?", k.paused_until, k.strikes AS "strikes?",
+                  k.second AS "second?", k.granted AS "granted?", k.paused_until, k.strikes AS "strikes?", k.struck_at,
                   k.next_probe_at, k.probes AS "probes?", k.probing AS "probing?", k.up_since
            FROM job j LEFT JOIN calcom_key k ON k.fingerprint =
              (SELECT s.fingerprint FROM company_secret s WHERE s.company_id = j.company_id AND s.kind = $3
@@ -167,6 +167,7 @@ pub(crate) async fn waiting(conn: &mut PgConnection, job: JobRef, terms: Terms) 
         granted: row.granted,
         paused_until: row.paused_until,
         strikes: row.strikes,
+        struck_at: row.struck_at,
         next_probe_at: row.next_probe_at,
         probes: row.probes,
         probing: row.probing,

@@ -153,18 +153,32 @@ async fn while_cal_com_is_down_the_oldest_promise_has_the_probe_and_a_newcomer_o
 }
 
 #[tokio::test]
-async fn after_an_outage_not_more_than_sixteen_are_overtaken() {
+async fn after_an_outage_the_older_ones_are_woken_in_their_order_and_not_more_than_a_few_are_overtaken() {
     let world = world().await;
-    let jobs = booked(&world, 16).await;
+    let mut jobs = booked(&world, 16).await;
+    for n in 16..32 {
+        let wish = world.wish(n, 30 * i64::from(n - 16) + 24 * 60);
+        jobs.push(world.store.accept_booking(&wish).await.unwrap().job.unwrap().job);
+    }
     asked(&world.store, Question::Heard(SENT, Heard::NotSent)).await;
+    let later = "UPDATE job SET run_at = clock_timestamp() + interval '10 seconds' WHERE kind = 'booking'";
+    world.sql(later).await;
     asked(&world.store, Question::Heard(SENT, Heard::Answered)).await;
-    world.sql("UPDATE job SET run_at = now() + interval '10 seconds' WHERE kind = 'booking'").await;
-    let next_day = world.wish(99, 24 * 60);
+    let waits: Vec<f64> = sqlx::query_scalar(
+        "SELECT extract(epoch FROM run_at - min(run_at) OVER ())::float8 FROM job WHERE kind = 'booking'
+         ORDER BY created_at",
+    )
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    assert!(waits.is_sorted() && waits[31] > 0.3 && waits[31] < 5.0, "10 ms apart: {waits:?}");
+    world.sql(later).await;
+    let next_day = world.wish(99, 2 * 24 * 60);
     let newcomer = world.store.accept_booking(&next_day).await.unwrap().job.unwrap().job;
     assert!(busy_until(&world, newcomer).await.is_some(), "they are counted although they are not due yet");
     ask_again_now(&world).await;
-    assert_eq!(granted(&world, jobs[15]).await.mode, Mode::Act);
-    assert_eq!(granted(&world, newcomer).await.mode, Mode::Act, "fifteen are fewer than sixteen");
+    assert_eq!(granted(&world, jobs[31]).await.mode, Mode::Act);
+    assert_eq!(granted(&world, newcomer).await.mode, Mode::Act, "31 are fewer than 32");
     world.gone().await;
 }
 

@@ -192,7 +192,8 @@ async fn where_the_budget_is_scarce_the_older_promises_have_what_is_left() {
     assert_eq!(granted(&world, last).await.mode, Mode::Act, "28 are plenty");
     spend(&world, 26).await;
     let until = busy_until(&world, jobs[2]).await.unwrap();
-    let soon = Utc::now() + TimeDelta::seconds(67);
+    let now: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&world.pool).await.unwrap();
+    let soon = now + TimeDelta::seconds(67);
     assert!(until > soon - TimeDelta::seconds(20) && until <= soon, "its turn is when the window has room: {until}");
     assert_eq!(granted(&world, jobs[1]).await.mode, Mode::Act, "two are left, and one is older");
     spend(&world, 2).await;

@@ -20,10 +20,13 @@ use crate::wire::{self, AttendeeBody, CancelBody, CreateBody, ListParameters, Me
 const TAKE: u32 = 250;
 /// Pages of one list. A window with more than 10,000 bookings was asked for wrongly.
 const PAGES_MAX: u32 = 40;
+/// One parameter for each status, as Cal.com's document declares it; its server also takes them in one, with commas.
+type Statuses = &'static [(&'static str, &'static str)];
 /// Everything: a cancelled booking with our marker is an answer, too.
-const STATUS_ALL: &str = "upcoming,past,cancelled,unconfirmed";
+const STATUS_ALL: Statuses =
+    &[("status", "upcoming"), ("status", "past"), ("status", "cancelled"), ("status", "unconfirmed")];
 /// What stands, and what the business has still to confirm.
-const STATUS_UPCOMING: &str = "upcoming,unconfirmed";
+const STATUS_UPCOMING: Statuses = &[("status", "upcoming"), ("status", "unconfirmed")];
 
 /// A booking to be made. It lasts as long as its event type says.
 #[derive(Clone, Copy)]
@@ -80,13 +83,19 @@ pub enum ListQuery {
 }
 
 impl ListQuery {
+    fn statuses(&self) -> Statuses {
+        match self {
+            Self::Window { .. } | Self::Updated { .. } => STATUS_ALL,
+            Self::Upcoming { .. } => STATUS_UPCOMING,
+        }
+    }
+
     fn page(&self, skip: u32) -> ListParameters {
         let all = ListParameters {
             event_type_id: None,
             after_start: None,
             before_end: None,
             after_updated_at: None,
-            status: STATUS_ALL,
             sort_created: "asc",
             take: TAKE,
             skip,
@@ -99,9 +108,7 @@ impl ListQuery {
                 ..all
             },
             Self::Updated { after } => ListParameters { after_updated_at: Some(wire::instant(after)), ..all },
-            Self::Upcoming { from } => {
-                ListParameters { after_start: Some(wire::instant(from)), status: STATUS_UPCOMING, ..all }
-            }
+            Self::Upcoming { from } => ListParameters { after_start: Some(wire::instant(from)), ..all },
         }
     }
 }
@@ -218,7 +225,7 @@ impl Client {
         let mut bookings = Vec::new();
         let mut skip = 0;
         for _ in 0..PAGES_MAX {
-            let request = self.request(Method::GET, &["bookings"]).query(&query.page(skip));
+            let request = self.request(Method::GET, &["bookings"]).query(query.statuses()).query(&query.page(skip));
             let body = match self.send(key, Asked::List, request, until).await {
                 Ok(body) => body,
                 Err(failure) => {

@@ -79,7 +79,6 @@ pub(crate) struct ListParameters {
     pub(crate) before_end: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) after_updated_at: Option<String>,
-    pub(crate) status: &'static str,
     /// So that a booking made between two pages lands on the last one, and moves none of the others.
     pub(crate) sort_created: &'static str,
     pub(crate) take: u32,

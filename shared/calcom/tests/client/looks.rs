@@ -114,8 +114,9 @@ async fn list_reads_all_pages_in_order() {
         assert_eq!(
             asked.query.clone().unwrap(),
             format!(
-                "eventTypeId=123&afterStart=2050-09-05T08%3A59%3A00Z&beforeEnd=2050-09-05T09%3A31%3A00Z\
-                 &status=upcoming%2Cpast%2Ccancelled%2Cunconfirmed&sortCreated=asc&take=250&skip={skip}"
+                "status=upcoming&status=past&status=cancelled&status=unconfirmed\
+                 &eventTypeId=123&afterStart=2050-09-05T08%3A59%3A00Z&beforeEnd=2050-09-05T09%3A31%3A00Z\
+                 &sortCreated=asc&take=250&skip={skip}"
             )
         );
         assert_eq!(asked.headers["cal-api-version"], "2024-08-13");

@@ -178,7 +178,7 @@ async fn of_ten_thousand_forged_webhooks_none_is_taken() {
     let post = async |n: usize| {
         let mut body = made_up_webhook().into_bytes();
         let mut signature = webhook_signature(WEBHOOK_SECRET, &body);
-        let genuine = n % GENUINE_EVERY == 0;
+        let genuine = n.is_multiple_of(GENUINE_EVERY);
         if !genuine {
             forge(n, &mut body, &mut signature);
         }

@@ -111,7 +111,12 @@ impl World {
 
     /// A worker with some variables of its own.
     pub fn worker_with(&self, variables: &[(&str, String)]) -> Process {
-        Process::start("askpro-worker", &[&self.environment(), variables].concat(), Stdio::null())
+        self.worker_telling(variables, Stdio::null())
+    }
+
+    /// As `worker_with`; its log goes there.
+    pub fn worker_telling(&self, variables: &[(&str, String)], log: impl Into<Stdio>) -> Process {
+        Process::start("askpro-worker", &[&self.environment(), variables].concat(), log.into())
     }
 
     /// The API, with some variables of its own.

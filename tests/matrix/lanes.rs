@@ -3,8 +3,9 @@
 //! that nothing can be said, is played again; what was found wrong never is.
 
 use crate::cell::Cell;
+use crate::hit::{hit, premise};
 use crate::play::{Played, play};
-use crate::verdict;
+use crate::verdict::violations;
 use futures::FutureExt;
 use futures::future::join_all;
 use harness::World;
@@ -46,10 +47,10 @@ async fn told(world: &mut World, cell: Cell, seed: u64) -> Told {
         };
         let played = match AssertUnwindSafe(playing).catch_unwind().await {
             Ok(played) => played.and_then(|played| {
-                verdict::premise(&played)?;
+                premise(&played)?;
                 // What is wrong is told even if it is not what was to be played.
-                if verdict::violations(&played).is_empty() {
-                    verdict::hit(&played)?;
+                if violations(&played).is_empty() {
+                    hit(&played)?;
                 }
                 Ok(played)
             }),

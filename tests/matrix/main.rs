@@ -13,11 +13,14 @@
 
 mod cell;
 mod customer;
+mod expected;
 mod found;
+mod hit;
 mod lanes;
 mod paths;
 mod play;
 mod report;
+mod rest;
 mod script;
 mod verdict;
 

@@ -2,8 +2,8 @@
 //! proved nothing of it, and fails.
 
 use crate::found::{Request, SentOp};
+use crate::hit::span;
 use crate::play::Played;
-use crate::verdict::span;
 use std::collections::BTreeMap;
 
 /// A path, and how often a play has taken it.

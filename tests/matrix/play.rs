@@ -7,24 +7,22 @@
 use crate::cell::{Cell, Meanwhile, Op, Trouble, Worker};
 use crate::customer::{Customer, Reply};
 use crate::found::Found;
+use crate::rest::{PATIENCE, comes_to_rest, rests, until};
 use crate::script::Script;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::id::AppointmentId;
 use harness::{Process, World, event_type_id};
 use queue::Task;
-use sandbox::{Booking, Entry, Status, What};
+use sandbox::{Entry, What};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::time::Duration;
 use store::JobRef;
+use uuid::Uuid;
 
-/// Whatever takes longer than this never comes.
-const PATIENCE: Duration = Duration::from_secs(45);
-/// Between two looks whether something has happened.
-const LOOK: Duration = Duration::from_millis(10);
 /// So long an answer takes that a worker is to wait for, before it stands still.
 const ANSWER_AFTER: Duration = Duration::from_millis(500);
-/// Timers are late.
-const TIMER: TimeDelta = TimeDelta::milliseconds(500);
 
 /// A cell after its play.
 pub(crate) struct Played {
@@ -44,10 +42,13 @@ pub(crate) struct Played {
     /// What was waited for in vain, at the end.
     pub(crate) restless: Option<String>,
     pub(crate) found: Found,
+    /// What the workers said.
+    pub(crate) log: String,
 }
 
 struct Stage<'a> {
     world: &'a World,
+    log: &'a File,
     cell: Cell,
     script: Script,
     customer: Customer,
@@ -58,17 +59,50 @@ struct Stage<'a> {
 
 /// Plays it once. `Err`: it did not come to what was to be played, and says why.
 pub(crate) async fn play(world: &World, cell: Cell, seed: u64) -> Result<Played, String> {
-    let script = Script::of(&cell, seed);
-    let stage = Stage::set(world, cell, script).await?;
+    let mut log = log().map_err(|error| error.to_string())?;
+    let played = perform(world, cell, Script::of(&cell, seed), &log).await;
+    let mut said = String::new();
+    log.rewind().and_then(|()| log.read_to_string(&mut said)).map_err(|error| error.to_string())?;
+    match played {
+        Ok(played) => Ok(Played { log: said, ..played }),
+        Err(why) => Err(format!("{why}\n{said}")),
+    }
+}
+
+async fn perform(world: &World, cell: Cell, script: Script, log: &File) -> Result<Played, String> {
+    let stage = Stage::set(world, cell, script, log).await?;
     let (told, evidence, restless) = stage.perform().await?;
     let Stage { script, customer: Customer { first, third, .. }, appointment, asked, .. } = stage;
-    let found = Found::read(world).await;
-    Ok(Played { cell, script, asked, first, third, appointment, told, evidence, restless, found })
+    let (found, log) = (Found::read(world).await, String::new());
+    Ok(Played { cell, script, asked, first, third, appointment, told, evidence, restless, found, log })
+}
+
+/// A file for what the workers say; its name is gone already, so that nobody has to clear it away.
+fn log() -> io::Result<File> {
+    let path = std::env::temp_dir().join(format!("askpro-matrix-{}.log", Uuid::now_v7().simple()));
+    let file = File::options().read(true).append(true).create_new(true).open(&path)?;
+    std::fs::remove_file(path)?;
+    Ok(file)
+}
+
+/// A worker with the script's times, that dies at `crash_at`, if one is given.
+fn worker(world: &World, script: &Script, log: &File, crash_at: Option<&str>) -> Process {
+    let milliseconds = |d: Duration| d.as_millis().to_string();
+    let mut variables = vec![
+        ("ASKPRO_QUARANTINE_MS", milliseconds(script.quarantine)),
+        // As a company has it that shares its key with nobody.
+        ("ASKPRO_CALCOM_REQUESTS_PER_MINUTE", "120".to_owned()),
+    ];
+    if let Some(sweep) = script.sweep {
+        variables.extend([("ASKPRO_SWEEP_MS", milliseconds(sweep)), ("ASKPRO_AUDIT_MS", milliseconds(sweep))]);
+    }
+    variables.extend(crash_at.map(|point| ("CRASH_AT", point.to_owned())));
+    world.worker_telling(&variables, log.try_clone().unwrap())
 }
 
 impl<'a> Stage<'a> {
     /// What was promised before, and the command whose request meets the trouble; no worker runs.
-    async fn set(world: &'a World, cell: Cell, script: Script) -> Result<Self, String> {
+    async fn set(world: &'a World, cell: Cell, script: Script, log: &'a File) -> Result<Self, String> {
         if cell.trouble == Trouble::Pending {
             world.let_the_business_confirm();
         }
@@ -78,7 +112,7 @@ impl<'a> Stage<'a> {
         let (accepted, asked) = if cell.op == Op::Create {
             (booked, customer.first)
         } else {
-            let mut before = world.worker(None);
+            let mut before = worker(world, &script, log, None);
             ring(world, &booked.ring).await;
             rests(world).await?;
             before.kill();
@@ -100,11 +134,12 @@ impl<'a> Stage<'a> {
         if cell.worker == Worker::StandsStill {
             world.sandbox.set_latency(Duration::ZERO, ANSWER_AFTER);
         }
-        let stage = Self { world, cell, script, customer, appointment, job, asked };
-        match cell.trouble {
-            Trouble::Taken => stage.stranger_books(asked).await?,
-            Trouble::OverlapOff => stage.stranger_books(asked + TimeDelta::minutes(15)).await?,
-            _ => {}
+        let stage = Self { world, log, cell, script, customer, appointment, job, asked };
+        if cell.trouble == Trouble::Taken {
+            stage.stranger_books(asked).await?;
+        }
+        if cell.trouble == Trouble::OverlapOff {
+            stage.stranger_books(asked + TimeDelta::minutes(15)).await?;
         }
         Ok(stage)
     }
@@ -154,23 +189,13 @@ impl<'a> Stage<'a> {
                 if sleeps { asleep } else { self.meanwhile().await? }
             }
         };
-        let restless = self.comes_to_rest().await.err();
+        let restless = comes_to_rest(self.world, self.cell.trouble, &self.script).await.err();
         drop((worker, another));
         Ok((told, evidence, restless))
     }
 
     fn worker(&self, crash_at: Option<&str>) -> Process {
-        let milliseconds = |d: Duration| d.as_millis().to_string();
-        let mut variables = vec![
-            ("ASKPRO_QUARANTINE_MS", milliseconds(self.script.quarantine)),
-            // As a company has it that shares its key with nobody.
-            ("ASKPRO_CALCOM_REQUESTS_PER_MINUTE", "120".to_owned()),
-        ];
-        if let Some(sweep) = self.script.sweep {
-            variables.extend([("ASKPRO_SWEEP_MS", milliseconds(sweep)), ("ASKPRO_AUDIT_MS", milliseconds(sweep))]);
-        }
-        variables.extend(crash_at.map(|point| ("CRASH_AT", point.to_owned())));
-        self.world.worker_with(&variables)
+        worker(self.world, &self.script, self.log, crash_at)
     }
 
     /// The request is at Cal.com.
@@ -249,53 +274,6 @@ impl<'a> Stage<'a> {
         until("what the worker says when it wakes up", either).await?;
         Ok(self.world.count(seen).await > 0)
     }
-
-    async fn comes_to_rest(&self) -> Result<(), String> {
-        if let Some(late) = self.script.late() {
-            until("the late effect", async || self.late_effect_is_over(late).await).await?;
-        }
-        rests(self.world).await?;
-        if self.cell.trouble == Trouble::Pending {
-            self.business_confirms().await?;
-        }
-        if self.cell.trouble.breaks_the_quarantine() {
-            let wanted = "SELECT count(*) FROM appointment WHERE status IN ('requested', 'scheduled')";
-            until("the end of what was doubled", async || {
-                let live = self.world.sandbox.bookings().iter().filter(|b| is_live(b) && b.marker().is_some()).count();
-                self.world.count(wanted).await == i64::try_from(live).unwrap_or(i64::MAX)
-            })
-            .await?;
-            rests(self.world).await?;
-        }
-        Ok(())
-    }
-
-    /// Whatever waits for it, and a sweep finds that.
-    async fn business_confirms(&self) -> Result<(), String> {
-        for booking in self.world.sandbox.bookings().iter().filter(|b| b.status == Status::Pending) {
-            self.world.sandbox.confirm_by_others(&booking.uid).await.map_err(|error| error.to_string())?;
-        }
-        let waiting = "SELECT count(*) FROM appointment WHERE status = 'requested'";
-        until("what the business has confirmed", async || self.world.count(waiting).await == 0).await?;
-        rests(self.world).await
-    }
-
-    /// It has come, or it would have by now: Cal.com may have refused it.
-    async fn late_effect_is_over(&self, late: Duration) -> bool {
-        let now: DateTime<Utc> =
-            sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&self.world.pool).await.unwrap();
-        let ledger = self.world.sandbox.ledger();
-        let struck = ledger.iter().find(|entry| entry.fault.is_some()).map(|entry| entry.request);
-        let of_it = || ledger.iter().filter(|entry| Some(entry.request) == struck);
-        let replied = of_it().find(|entry| entry.what == What::Reply).map(|entry| entry.at);
-        let due = replied.map(|at| at + TimeDelta::from_std(late).unwrap_or_default() + TIMER);
-        of_it().any(|entry| entry.what == What::Effect) || due.is_some_and(|due| due <= now)
-    }
-}
-
-/// Does it stand at Cal.com, confirmed or not?
-pub(crate) fn is_live(booking: &Booking) -> bool {
-    matches!(booking.status, Status::Accepted | Status::Pending)
 }
 
 /// What a request of the gateway asks for; `None` = a read, or a stranger's doing.
@@ -312,25 +290,8 @@ async fn dies(worker: &mut Process) -> Result<(), String> {
     until("the worker's death", async || worker.has_ended()).await
 }
 
-async fn rests(world: &World) -> Result<(), String> {
-    let left = "SELECT (SELECT count(*) FROM job WHERE finished_at IS NULL)
-                     + (SELECT count(*) FROM calcom_op WHERE resolved_at IS NULL)";
-    until("rest", async || world.count(left).await == 0).await
-}
-
 async fn ring(world: &World, jobs: &[JobRef]) {
     let tasks: Vec<Task> = jobs.iter().map(|job| Task { company_id: job.company_id, job_id: job.job_id.0 }).collect();
     // If Redis is away the workers come by themselves.
     let _lost = world.doorbell().ring(&tasks).await;
-}
-
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) -> Result<(), String> {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so().await {
-        if Instant::now() > deadline {
-            return Err(format!("waited in vain for: {what}"));
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    Ok(())
 }

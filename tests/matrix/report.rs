@@ -48,6 +48,7 @@ impl Report {
         if let Ok(played) = &told.played {
             println!("  played: {:?}; the customer heard {:?}", played.script, played.told);
             println!("  found:\n{}", played.found.story());
+            println!("  the workers said:\n{}", played.log);
         }
         println!("  again: ./dev faults --only {cell} --seed {}", self.seed);
     }

@@ -45,40 +45,50 @@ impl Script {
         let draw = |what: &str| draw(seed, &format!("{cell} {what}"));
         let pick = |what: &str, of: &[u64]| of[usize::try_from(draw(what)).unwrap_or(0) % of.len()];
         let lost = || (LOST_ANSWERS[usize::try_from(draw("lost answer")).unwrap_or(0) % LOST_ANSWERS.len()], None);
+        let own = |fault| match fault {
+            Fault::TooManyRequests => Some(1_000),
+            // Of a worker that is to wake up with its answer, in time.
+            Fault::LateReply if cell.worker == Worker::StandsStill => Some(100),
+            // In time, or after Cal.com's timeout.
+            Fault::LateReply => Some(pick("late reply", &[300, 1_500])),
+            Fault::LateEffect => Some(pick("late effect", &[300, 1_200])),
+            Fault::LateEffectHang => Some(pick("late effect", &[100, 400])),
+            Fault::Refuse
+            | Fault::BrokenBefore
+            | Fault::BrokenAfter
+            | Fault::ResetBefore
+            | Fault::ResetAfter
+            | Fault::HangBefore
+            | Fault::HangAfter
+            | Fault::CutBody => None,
+        };
         let fault = match cell.trouble {
-            Trouble::Fault(fault) => Some((
-                fault,
-                match fault {
-                    Fault::TooManyRequests => Some(1_000),
-                    // Of a worker that is to wake up with its answer, in time.
-                    Fault::LateReply if cell.worker == Worker::StandsStill => Some(100),
-                    // In time, or after Cal.com's timeout.
-                    Fault::LateReply => Some(pick("late reply", &[300, 1_500])),
-                    Fault::LateEffect => Some(pick("late effect", &[300, 1_200])),
-                    Fault::LateEffectHang => Some(pick("late effect", &[100, 400])),
-                    _ => None,
-                },
-            )),
+            Trouble::Fault(fault) => Some((fault, own(fault))),
             Trouble::NaturalKeyOff | Trouble::ReplicaLag => Some(lost()),
             Trouble::Pending if cell.worker != Worker::StandsStill => (draw("loses") % 2 == 0).then(lost),
             Trouble::EffectPastQuarantine => Some((Fault::LateEffect, Some(4_500))),
             Trouble::LagPastQuarantine => Some((Fault::BrokenAfter, None)),
             Trouble::Calm | Trouble::Taken | Trouble::OverlapToctou | Trouble::OverlapOff | Trouble::Pending => None,
         };
-        let overlap = match cell.trouble {
-            Trouble::OverlapToctou => Overlap::Toctou(WINDOW),
-            Trouble::NaturalKeyOff | Trouble::OverlapOff | Trouble::EffectPastQuarantine => Overlap::Off,
-            _ => Overlap::Strict,
+        let is = |troubles: &[Trouble]| troubles.contains(&cell.trouble);
+        let overlap = if is(&[Trouble::OverlapToctou]) {
+            Overlap::Toctou(WINDOW)
+        } else if is(&[Trouble::NaturalKeyOff, Trouble::OverlapOff, Trouble::EffectPastQuarantine]) {
+            Overlap::Off
+        } else {
+            Overlap::Strict
         };
-        let natural_key = !matches!(cell.trouble, Trouble::NaturalKeyOff | Trouble::EffectPastQuarantine);
+        let natural_key = !is(&[Trouble::NaturalKeyOff, Trouble::EffectPastQuarantine]);
         let unsent = cell.worker == Worker::DiesBeforeAct && cell.trouble != Trouble::Calm;
         Self {
             fault,
             checks: Checks { natural_key, overlap },
-            lag: match cell.trouble {
-                Trouble::ReplicaLag => LAG,
-                Trouble::LagPastQuarantine => LAG_PAST,
-                _ => Duration::ZERO,
+            lag: if is(&[Trouble::ReplicaLag]) {
+                LAG
+            } else if is(&[Trouble::LagPastQuarantine]) {
+                LAG_PAST
+            } else {
+                Duration::ZERO
             },
             quarantine: if cell.trouble == Trouble::ReplicaLag { LONG_QUARANTINE } else { QUARANTINE },
             sweep: (cell.trouble.breaks_the_quarantine() || cell.trouble == Trouble::Pending).then_some(SWEEP),

@@ -1,134 +1,21 @@
 //! What must hold after a play. Each rule is a function that says what was expected and what was found, once for each
-//! violation; `hit` says whether what was to be played was played at all.
+//! violation.
+//!
+//! Deliberately absent: what was to become of it (`expected`), and whether it was played at all (`hit`).
 
-use crate::cell::{Cell, Meanwhile, Op, Trouble, Worker};
-use crate::customer::Reply;
-use crate::found::{Appointment, Found, Request, SentOp};
-use crate::play::{Played, is_live};
-use chrono::{DateTime, TimeDelta, Utc};
-use domain::refusal::Refusal;
-use sandbox::{Booking, Effect, What};
-use store::How;
+use crate::cell::Trouble;
+use crate::expected::{Promise, expected, told};
+use crate::found::{Appointment, SentOp};
+use crate::hit::span;
+use crate::play::Played;
+use crate::rest::is_live;
+use sandbox::{Booking, Effect};
 use uuid::Uuid;
-
-/// What an appointment is to be in the end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Promise {
-    Scheduled(DateTime<Utc>),
-    Cancelled,
-    Rejected,
-}
-
-impl Promise {
-    /// When its one booking stands.
-    fn stands(self) -> Option<DateTime<Utc>> {
-        match self {
-            Self::Scheduled(at) => Some(at),
-            Self::Cancelled | Self::Rejected => None,
-        }
-    }
-
-    fn status(self) -> &'static str {
-        match self {
-            Self::Scheduled(_) => "scheduled",
-            Self::Cancelled => "cancelled",
-            Self::Rejected => "rejected",
-        }
-    }
-}
 
 /// Everything that does not hold.
 pub(crate) fn violations(played: &Played) -> Vec<String> {
     let rules = [at_rest, told, promises, calcom, doubled, intents, order, slots, history, refusals, people];
     rules.iter().flat_map(|rule| rule(played)).collect()
-}
-
-/// The gateway promises something only if what is sent has its effect, and is seen, before Δ is over. On a machine that
-/// stood still too long nothing can be said.
-pub(crate) fn premise(played: &Played) -> Result<(), String> {
-    if played.cell.trouble.breaks_the_quarantine() {
-        return Ok(());
-    }
-    let (lag, quarantine) = (span(played.script.lag), span(played.script.quarantine));
-    let late = |r: &Request| r.intent.zip(r.effect).is_some_and(|(op, e)| e.at + lag >= op.sent_at + quarantine);
-    match played.found.requests().into_iter().find(late) {
-        Some(request) => Err(format!("the effect of request {} came after Δ", request.arrival.request)),
-        None => Ok(()),
-    }
-}
-
-/// Was it played?
-pub(crate) fn hit(played: &Played) -> Result<(), String> {
-    let (found, cell) = (&played.found, played.cell);
-    let requests = found.requests();
-    let met = |r: &&Request| played.script.fault.is_some_and(|(fault, _)| r.arrival.fault == Some(fault));
-    if played.script.fault.is_some() && !requests.iter().any(|r| met(&r)) {
-        return Err("no request met the fault".to_owned());
-    }
-    let asks = |r: &Request| r.intent.is_some_and(|op| op.kind == cell.op.as_str());
-    let refused = |r: &Request| asks(r) && r.reply.is_some_and(|reply| matches!(reply.status, Some(400 | 409)));
-    let lagging = |r: &Request| r.effect.is_some_and(|effect| read_within(found, effect.at, span(played.script.lag)));
-    let never = |r: &Request| r.effect.is_some() && r.intent.is_some_and(|op| op.state == "never");
-    let is_hit = match cell.trouble {
-        Trouble::Calm | Trouble::Fault(_) | Trouble::NaturalKeyOff => true,
-        Trouble::Taken | Trouble::OverlapToctou => requests.iter().any(refused),
-        Trouble::OverlapOff => requests.iter().any(|r| r.effect.is_some_and(|e| beside_a_stranger(found, e.start))),
-        Trouble::ReplicaLag => requests.iter().any(|r| asks(r) && lagging(r)),
-        Trouble::Pending => requests.iter().any(|r| r.effect.is_some()),
-        Trouble::EffectPastQuarantine | Trouble::LagPastQuarantine => requests.iter().any(|r| asks(r) && never(r)),
-    };
-    if !is_hit {
-        return Err("the trouble did not come about".to_owned());
-    }
-    let lost = cell.worker == Worker::Lives || found.crashes > 0;
-    lost.then_some(()).ok_or_else(|| "no worker was lost".to_owned())
-}
-
-fn read_within(found: &Found, effect: DateTime<Utc>, lag: TimeDelta) -> bool {
-    let reads = found.ledger.iter().filter(|e| e.what == What::Arrival && e.method == "GET");
-    reads.into_iter().any(|read| read.at > effect && read.at < effect + lag)
-}
-
-fn beside_a_stranger(found: &Found, start: Option<DateTime<Utc>>) -> bool {
-    let stranger = |b: &&Booking| b.marker().is_none();
-    found
-        .bookings
-        .iter()
-        .filter(stranger)
-        .any(|b| start.is_some_and(|start| b.start > start && b.start < start + TimeDelta::minutes(30)))
-}
-
-/// What each appointment is to be, in order of their making, from what the customer was told.
-fn expected(played: &Played) -> Vec<Promise> {
-    let Cell { op, trouble, .. } = played.cell;
-    let mut wish = (op != Op::Cancel).then_some(played.asked);
-    let mut another = None;
-    for reply in &played.told {
-        match (reply, played.cell.meanwhile) {
-            (Reply::Accepted { .. }, Meanwhile::Cancel) => wish = None,
-            (Reply::Accepted { .. }, Meanwhile::Reschedule) => {
-                wish = Some(if played.script.back { played.first } else { played.third });
-            }
-            (Reply::Accepted { how: How::New, .. }, Meanwhile::Again) => another = Some(played.asked),
-            (Reply::Accepted { .. }, Meanwhile::Again | Meanwhile::Nothing) => {}
-            (Reply::Refused(_) | Reply::Failed(_), _) => {}
-        }
-    }
-    // A stranger has the time that was asked for first; of a booking that was to be moved there the old time stands.
-    let stranger = |at| trouble.takes_the_time() && at == strangers_time(&played.found);
-    let becomes = |wish: Option<DateTime<Utc>>, old| match wish {
-        None => Promise::Cancelled,
-        Some(at) if !stranger(Some(at)) => Promise::Scheduled(at),
-        Some(_) => old,
-    };
-    let old = if op == Op::Reschedule { Promise::Scheduled(played.first) } else { Promise::Rejected };
-    let mut all = vec![becomes(wish, old)];
-    all.extend(another.map(|at| becomes(Some(at), Promise::Rejected)));
-    all
-}
-
-fn strangers_time(found: &Found) -> Option<DateTime<Utc>> {
-    found.bookings.iter().find(|booking| booking.marker().is_none()).map(|booking| booking.start)
 }
 
 fn at_rest(played: &Played) -> Vec<String> {
@@ -138,32 +25,6 @@ fn at_rest(played: &Played) -> Vec<String> {
     let open = played.found.jobs.iter().filter(|j| !ended(&j.state) && !hint(&j.kind, &j.state));
     let waited = played.restless.iter().cloned();
     waited.chain(open.map(|j| format!("every job is to end, but {} is {}: {:?}", j.kind, j.state, j.outcome))).collect()
-}
-
-/// The customer heard what he may hear.
-fn told(played: &Played) -> Vec<String> {
-    let Cell { op, trouble, meanwhile, .. } = played.cell;
-    let strangers = trouble.takes_the_time();
-    let may_hear = |reply: &Reply| match (reply, meanwhile) {
-        (Reply::Accepted { how: How::New, .. }, Meanwhile::Cancel) => op != Op::Cancel,
-        (Reply::Accepted { how: How::Unchanged, .. }, Meanwhile::Cancel) => op == Op::Cancel,
-        (Reply::Accepted { how, .. }, Meanwhile::Reschedule) => {
-            *how == How::New || (*how == How::Unchanged && strangers && played.script.back)
-        }
-        (Reply::Accepted { how: How::AlreadyYours, appointment }, Meanwhile::Again) => {
-            op != Op::Cancel && *appointment == played.appointment
-        }
-        (Reply::Accepted { how: How::New, .. }, Meanwhile::Again) => op == Op::Cancel || strangers,
-        (Reply::Refused(Refusal::BeingReleased { .. }), Meanwhile::Again) => op == Op::Cancel || strangers,
-        (Reply::Refused(Refusal::Taken { .. }), Meanwhile::Again) => strangers,
-        (Reply::Refused(Refusal::Final { .. }), Meanwhile::Cancel | Meanwhile::Reschedule) => {
-            strangers && op == Op::Create
-        }
-        (Reply::Accepted { .. } | Reply::Refused(_) | Reply::Failed(_), _) => false,
-    };
-    let last = played.told.last().is_some_and(|reply| matches!(reply, Reply::Refused(Refusal::BeingReleased { .. })));
-    let odd = played.told.iter().filter(|reply| !may_hear(reply)).map(|reply| format!("the customer heard {reply:?}"));
-    odd.chain(last.then(|| "the time was never released".to_owned())).collect()
 }
 
 fn promises(played: &Played) -> Vec<String> {
@@ -342,8 +203,4 @@ fn people(played: &Played) -> Vec<String> {
     let odd = found.callbacks.iter().filter(|c| !known(&c.reason) && !conflict(&c.reason));
     wrong.extend(odd.map(|c| format!("a person is told: {}", c.reason)));
     wrong
-}
-
-pub(crate) fn span(duration: std::time::Duration) -> TimeDelta {
-    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }

@@ -279,7 +279,7 @@ impl Caller<'_> {
         let rules = all.into_iter().map(|on| Rule::every(on, Fault::BrokenBefore)).collect();
         self.sandbox.set_faults(Faults { seed: None, rules })?;
         let unknown = || is(Answer::Unknown { why: Ambiguity::ServerError(500) });
-        self.refuse_everything("a broken server", 500, unknown, LookFailure::Other).await;
+        self.refuse_everything("a broken server", 500, unknown, LookFailure::NoAnswer { wait: None }).await;
         self.sandbox.set_faults(Faults::default())
     }
 

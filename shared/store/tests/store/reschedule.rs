@@ -7,10 +7,15 @@ use domain::appointment::Status;
 use domain::effect::EffectKind;
 use domain::id::AppointmentId;
 use domain::job::State;
-use domain::outcome::{Elsewhere, Judgement, Outcome, Past, judge};
+use domain::observe::{Hint, Read};
+use domain::outcome::{Judgement, Outcome, Past, judge};
 use domain::refusal::Refusal;
+use domain::resolve::Chain;
 use std::sync::Arc;
-use store::{AcceptError, CancelCommand, Claim, How, JobRef, Replay, RescheduleCommand, Who};
+use store::{
+    AcceptError, CancelCommand, Claim, HintSource, How, JobRef, Notice, Noticed, Reading, Replay, RescheduleCommand,
+    Who,
+};
 use tokio::sync::Barrier;
 
 const OCCUPIED: &str = "SELECT count(*) FROM slot WHERE state = 'booked'";
@@ -263,17 +268,26 @@ async fn a_stranger_over_the_old_time_does_not_hold_a_move() {
 /// is the business that has moved it.
 #[tokio::test]
 async fn a_move_of_ours_that_comes_late_is_not_the_businesss() {
-    for (found_at, follows) in [(60, ("scheduled/4/pending", 120)), (90, ("scheduled/5/synced", 90))] {
+    for (found_at, follows) in [(60, ("scheduled/4/pending", 0)), (90, ("scheduled/5/synced", 90))] {
         let world = World::new().await;
         let id = scheduled(&world).await;
-        let first = world.store.accept_reschedule(&to(&world, id, 60)).await.unwrap();
-        let claimed = granted(&world, first.job.unwrap().job).await;
-        let second = world.store.accept_reschedule(&to(&world, id, 120)).await.unwrap();
+        let there = world.store.accept_reschedule(&to(&world, id, 60)).await.unwrap();
+        let claimed = granted(&world, there.job.unwrap().job).await;
+        world.store.accept_reschedule(&to(&world, id, 0)).await.unwrap();
         settle(&world, &claimed, &Outcome::Never).await;
-        let claimed = granted(&world, second.job.unwrap().job).await;
-        assert_eq!(claimed.asked.starts_at, Some(world.at(120)));
-        let by = Elsewhere::Moved(booking(&world, "u2", found_at));
-        settle(&world, &claimed, &Outcome::Overtaken { made: None, by }).await;
+        assert_eq!(promise(&world).await, ("scheduled/4/synced".to_owned(), 0));
+
+        let moved_from = claimed.effect.target.clone().unwrap();
+        let mut first = booking(&world, moved_from.expose(), 0);
+        first.status = BookingStatus::Cancelled;
+        let moves = vec![booking(&world, "late", found_at)];
+        let hint = Hint { uid: moved_from.clone(), status: Some(BookingStatus::Cancelled), start: None };
+        let (company_id, source, body) = (world.company.company_id, HintSource::Sweep, b"a hint".to_vec());
+        let notice = Notice { company_id, source, body, hint, replaces: None, lineage: None, chain: String::new() };
+        let Noticed::New { job, .. } = world.store.take_notice(&notice).await.unwrap() else { panic!("known") };
+        let Claim::Event(event) = world.store.claim(job, "w").await.unwrap() else { panic!("not granted") };
+        let read = Read { bookings: vec![(moved_from, Some(Chain { first, moves }))] };
+        world.store.settle_event(&event, &Reading::Read(read), 0.0).await.unwrap();
         let (words, minutes) = promise(&world).await;
         assert_eq!((words.as_str(), minutes), follows, "found at {found_at}");
         let callbacks = world.count("SELECT count(*) FROM callback_request WHERE reason = 'moved_by_business'").await;

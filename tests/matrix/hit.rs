@@ -9,6 +9,10 @@ use sandbox::{Booking, What};
 /// The gateway promises something only if what is sent has its effect, and is seen, before Δ is over. On a machine that
 /// stood still too long nothing can be said.
 pub(crate) fn premise(played: &Played) -> Result<(), String> {
+    // At most one worker dies in a cell, and three lost leases park a job.
+    if played.found.callbacks.iter().any(|callback| callback.reason == "workers_crashed") {
+        return Err("workers that live have lost their leases".to_owned());
+    }
     if played.cell.trouble.breaks_the_quarantine() {
         return Ok(());
     }

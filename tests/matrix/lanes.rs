@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 
 /// So often a cell may come to nothing.
-const TRIES: usize = 4;
+const TRIES: usize = 6;
 
 /// How a cell went.
 pub(crate) struct Told {

@@ -16,10 +16,10 @@ const LATE_SECONDS: u32 = 5;
 /// Whole seconds are counted, so one more is needed for the part of a second at either end.
 pub const COUNTED_SECONDS: usize = (WINDOW_SECONDS + LATE_SECONDS + 1) as usize;
 
-/// So many requests in a row without a usable answer, and …
+/// So many requests in a row without a usable answer, and nothing more is sent …
 const STRIKES: u16 = 3;
-/// … so long since the first of them, and Cal.com is taken to be down: some that fail at one moment while others are
-/// answered are a hiccup, often our own.
+/// … until one that is under way is answered, or so long since the first of them has passed. Then Cal.com is taken to be
+/// down: some that fail at one moment while others are answered are a hiccup, often our own.
 const STRIKES_LAST: TimeDelta = TimeDelta::seconds(1);
 /// The first pause between two probes, in seconds; each further one is twice as long, up to …
 const PROBE_SECONDS: u32 = 1;
@@ -186,13 +186,15 @@ impl Bucket {
         if let Some(until) = self.paused(now) {
             return Grant::Wait { until, why: Why::Paused };
         }
-        if let Some(until) = self.down.map(|down| down.next_probe_at).filter(|at| *at > now) {
+        let down = self.down.or(self.in_doubt());
+        if let Some(until) = down.map(|down| down.next_probe_at).filter(|at| *at > now) {
             return Grant::Wait { until, why: Why::Down };
         }
         if let Some(until) = self.room(purpose.ceiling(terms.requests), 1) {
             return Grant::Wait { until, why: Why::Spent };
         }
         self.granted[0] += 1;
+        self.down = down;
         let probe = self.down.as_mut().map(|down| {
             down.probes = down.probes.saturating_add(1);
             down.probing = true;
@@ -213,7 +215,7 @@ impl Bucket {
             Heard::NotSent => self.strike(now, true, pass),
             Heard::Ambiguous => self.strike(now, false, pass),
         }
-        self.paused(now).max(self.down.map(|down| down.next_probe_at))
+        self.paused(now).max(self.down.or(self.in_doubt()).map(|down| down.next_probe_at))
     }
 
     /// Is there something that the next usable answer must be told of?
@@ -230,7 +232,7 @@ impl Bucket {
     pub fn is_contested(&self, now: DateTime<Utc>, terms: Terms) -> bool {
         let left = Purpose::Act.ceiling(terms.requests).saturating_sub(self.at(now).used());
         let scarce = u64::from(left) * 5 < u64::from(terms.requests);
-        scarce || self.down.is_some() || self.has_a_backlog(now)
+        scarce || self.down.or(self.in_doubt()).is_some() || self.has_a_backlog(now)
     }
 
     /// Until when a claim is of no use, if `ahead` older promises wait for the same key. Nobody waits here for good: a
@@ -241,7 +243,7 @@ impl Bucket {
             return Rest { act: Some(until), look: Some(until) };
         }
         let behind = PACE * i32::try_from(ahead).unwrap_or(i32::MAX);
-        if let Some(Down { next_probe_at, probing, probes: _ }) = bucket.down {
+        if let Some(Down { next_probe_at, probing, probes: _ }) = bucket.down.or(bucket.in_doubt()) {
             let until = if next_probe_at > now {
                 let soon = now + PROBE_ASK_AGAIN;
                 Some(if probing { next_probe_at.min(soon) } else { next_probe_at })
@@ -309,6 +311,13 @@ impl Bucket {
 
     fn paused(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.paused_until.filter(|until| *until > now)
+    }
+
+    /// Enough have failed to wait for an answer, and not for long enough to believe that none will come. The next to go
+    /// is the first probe.
+    fn in_doubt(&self) -> Option<Down> {
+        let since = self.struck_at.filter(|_| self.strikes >= STRIKES)?;
+        Some(Down { next_probe_at: since + STRIKES_LAST, probes: 0, probing: false })
     }
 
     fn has_a_backlog(&self, now: DateTime<Utc>) -> bool {
@@ -497,11 +506,40 @@ mod tests {
         for heard in [Heard::Ambiguous, Heard::Ambiguous, Heard::Answered, Heard::Ambiguous, Heard::Ambiguous] {
             assert_eq!(bucket.heard(at(0), sent, heard), None);
         }
-        assert!(bucket.listens() && bucket.down.is_none());
-        assert_eq!(bucket.heard(at(999), sent, Heard::Ambiguous), None, "within one second it is a hiccup");
+        assert!(bucket.listens() && bucket.down.is_none() && goes(&mut bucket, 0, Purpose::Act));
+        assert_eq!(bucket.heard(at(999), sent, Heard::Ambiguous), Some(at(1_000)), "within one second it is a hiccup");
         assert_eq!(bucket.heard(at(1_000), sent, Heard::Ambiguous), Some(at(2_000)));
         assert!(!goes(&mut bucket, 1_999, Purpose::Look));
         assert!(fallen().down.is_some());
+    }
+
+    /// 500 ms after the third of them.
+    fn in_doubt() -> (Bucket, Pass) {
+        let mut bucket = Bucket::default();
+        let sent = pass(&mut bucket, 0);
+        for millisecond in [0, 200, 500] {
+            bucket.heard(at(millisecond), sent, Heard::Ambiguous);
+        }
+        (bucket, sent)
+    }
+
+    #[test]
+    fn in_doubt_nothing_more_is_sent_until_an_answer_or_the_probe() {
+        let (bucket, sent) = in_doubt();
+        let wait = Grant::Wait { until: at(1_000), why: Why::Down };
+        assert_eq!(bucket.clone().take(at(501), TERMS, Purpose::Look), wait);
+        assert_eq!(bucket.rest(at(501), TERMS, 0).act, Some(at(1_000)));
+        assert_eq!(bucket.rest(at(501), TERMS, 5).look, Some(at(1_050)));
+
+        let mut answered = bucket.clone();
+        assert_eq!(answered.heard(at(502), sent, Heard::Answered), None);
+        assert!(goes(&mut answered, 502, Purpose::Act) && answered.up_since.is_none(), "it was never down");
+
+        let mut silent = bucket;
+        assert_eq!(silent.rest(at(1_000), TERMS, 0), Rest::default(), "the oldest has the probe");
+        assert_eq!(silent.rest(at(1_000), TERMS, 1).act, Some(at(3_010)));
+        assert_eq!(pass(&mut silent, 1_000), Pass { probe: Some(1) });
+        assert!(silent.down.is_some() && !goes(&mut silent, 1_001, Purpose::Look));
     }
 
     #[test]

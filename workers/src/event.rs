@@ -79,8 +79,9 @@ async fn read(world: &World, event: &Event) -> Reading {
         }
     };
     let mut read = Read::default();
-    for uid in &event.uids {
-        let chain = match trail(world, &key, company, uid).await {
+    let mut asked = event.uids.iter();
+    while let Some(uid) = asked.next().or_else(|| read.unread_origin(event.recorded.as_ref())).cloned() {
+        let chain = match trail(world, &key, company, &uid).await {
             Ok(Trail::Followed(chain)) => Some(chain),
             Ok(Trail::Nowhere) => None,
             Ok(Trail::Endless) => {
@@ -89,7 +90,7 @@ async fn read(world: &World, event: &Event) -> Reading {
             }
             Err(failure) => return not_read(&failure),
         };
-        read.bookings.push((uid.clone(), chain));
+        read.bookings.push((uid, chain));
     }
     Reading::Read(read)
 }

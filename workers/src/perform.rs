@@ -3,6 +3,7 @@
 //! Deliberately absent: retries of the act (an unknown outcome is looked for, never repeated), and any wait for the
 //! next run: that is a column of the job.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -130,7 +131,11 @@ async fn claim(world: &World, task: Task) -> Option<Work> {
     let job = JobRef { company_id: task.company_id, job_id: JobId(task.job_id) };
     let asked_at = Instant::now();
     match world.store.claim(job, &world.worker).await {
-        Ok(claim) => granted(world, claim, asked_at, Instant::now()),
+        Ok(claim) => {
+            let answered_at = Instant::now();
+            give_way(world, std::slice::from_ref(&claim)).await;
+            granted(world, claim, asked_at, answered_at)
+        }
         Err(error) => {
             not_claimed(&error, Some(job));
             None
@@ -145,12 +150,25 @@ pub(crate) async fn claim_due(world: &World, limit: usize) -> Vec<Work> {
     let answered_at = Instant::now();
     match batch {
         Ok(batch) => {
+            give_way(world, &batch.claims).await;
             let held = batch.claims.into_iter().filter_map(|claim| granted(world, claim, asked_at, answered_at));
             held.chain(batch.alone.iter().map(|job| Work::Rung(task(job)))).collect()
         }
         Err(error) => {
             not_claimed(&error, None);
             Vec::new()
+        }
+    }
+}
+
+/// Older promises wait for the turns at Cal.com that these have come upon: they are rung for, so that nobody goes on
+/// overtaking them.
+async fn give_way(world: &World, claims: &[Claim]) {
+    let companies: BTreeSet<i32> = claims.iter().filter_map(Claim::overtakes).collect();
+    for company in companies {
+        match world.store.hand_over(company).await {
+            Ok(ring) => world.bell.ring(&ring),
+            Err(error) => tracing::warn!(error = chain(&error), "older promises were not rung for; they stay due"),
         }
     }
 }
@@ -164,7 +182,10 @@ fn granted(world: &World, claim: Claim, asked_at: Instant, answered_at: Instant)
             world.bell.ring(&ring);
             ("ended", None)
         }
-        Claim::Busy { until: _ } => ("busy", None),
+        Claim::Busy { until: _, overtakes: _, ring } => {
+            world.bell.ring(&ring);
+            ("busy", None)
+        }
         Claim::Gone => ("gone", None),
     };
     metrics::counter!("askpro_claims_total", "answer" => answer).increment(1);

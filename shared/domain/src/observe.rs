@@ -94,16 +94,39 @@ impl Read {
         self.bookings.iter().find(|(asked, _)| asked == uid).and_then(|(_, chain)| chain.as_ref())
     }
 
-    /// Was a booking read before it was moved, and the one that it was moved to after that? Then these two readings are
-    /// not of one moment, and only the later one is true.
+    /// Was a booking read before it was moved, and what it was moved to after that? Then these readings are not of one
+    /// moment, and only the later one is true.
     pub fn is_torn(&self) -> bool {
-        self.ends().any(|end| self.was_moved_to(end))
+        self.ends().any(|end| end.lives() && self.stands_earlier(end))
     }
 
-    /// Is it what a booking has become of which an older reading says that it stands where it stood?
-    fn was_moved_to(&self, booking: &Booking) -> bool {
-        let before = booking.rescheduled_from.as_ref().and_then(|from| self.of(from));
-        before.is_some_and(|chain| chain.moves.is_empty() && chain.first.lives())
+    /// What is still to be read before a living booking can be told from what the recorded one has become: where it was
+    /// moved from.
+    pub fn unread_origin(&self, recorded: Option<&BookingUid>) -> Option<&BookingUid> {
+        let recorded = recorded.and_then(|uid| self.of(uid)).map(Chain::end);
+        let others = self.ends().filter(|b| b.lives() && b.marker.is_some() && Some(*b) != recorded);
+        others.filter_map(|b| self.origins(b).last()).find(|uid| !self.has_read(uid))
+    }
+
+    /// Where a booking was moved from, the latest place first, as far as it was read and one further.
+    fn origins<'a>(&'a self, booking: &'a Booking) -> impl Iterator<Item = &'a BookingUid> {
+        let before = |uid: &&'a BookingUid| self.all().find(|b| b.uid == **uid)?.rescheduled_from.as_ref();
+        std::iter::successors(booking.rescheduled_from.as_ref(), before).take(self.all().count() + 1)
+    }
+
+    /// Does another reading say that it stands where it was before?
+    fn stands_earlier(&self, booking: &Booking) -> bool {
+        self.origins(booking).any(|uid| self.all().any(|b| b.uid == *uid && b.lives()))
+    }
+
+    /// Was it asked for, or met on the way?
+    fn has_read(&self, uid: &BookingUid) -> bool {
+        self.all().any(|b| b.uid == *uid) || self.bookings.iter().any(|(asked, _)| asked == uid)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Booking> {
+        let chains = self.bookings.iter().filter_map(|(_, chain)| chain.as_ref());
+        chains.flat_map(|chain| std::iter::once(&chain.first).chain(&chain.moves))
     }
 
     fn ends(&self) -> impl Iterator<Item = &Booking> {
@@ -169,9 +192,14 @@ pub fn observe(status: Status, segment: &Segment, read: &Read, settled: bool) ->
     }
 }
 
-/// Bookings that live, bear the segment's marker and are neither recorded nor what the recorded one has become.
+/// Bookings that live, bear the segment's marker and are neither recorded nor what the recorded one has become. To call one
+/// off cannot be undone: there is none in a torn reading, and none of whose past a part was not read.
 pub fn spares(segment: &Segment, read: &Read, owned: Option<&BookingUid>) -> Vec<BookingUid> {
-    let ours = living(segment, read).filter(|b| Some(&b.uid) != owned && !read.was_moved_to(b));
+    if read.is_torn() {
+        return vec![];
+    }
+    let known = |b: &Booking| read.origins(b).all(|uid| read.has_read(uid) && Some(uid) != owned);
+    let ours = living(segment, read).filter(|b| Some(&b.uid) != owned && known(b));
     let mut spares: Vec<BookingUid> = ours.map(|b| b.uid.clone()).collect();
     spares.sort_by(|a, b| a.expose().cmp(b.expose()));
     spares.dedup();
@@ -330,18 +358,65 @@ mod tests {
         assert!(!hint("b", None, PROMISED).is_ahead_of(None), "that it is not there may be what it says");
     }
 
+    /// A booking and what it was moved to, one after the other; all but the last are cancelled.
+    fn moves(names: &[&'static str]) -> Chain {
+        let mut bookings: Vec<Booking> = names.iter().map(|name| booking(name, Cancelled, PROMISED)).collect();
+        for n in 1..bookings.len() {
+            bookings[n].rescheduled_from = Some(bookings[n - 1].uid.clone());
+            bookings[n - 1].rescheduled_to = Some(bookings[n].uid.clone());
+        }
+        bookings.last_mut().unwrap().status = Accepted;
+        Chain { first: bookings.remove(0), moves: bookings }
+    }
+
+    fn from(origin: &'static str, mut chain: Chain) -> Chain {
+        chain.first.rescheduled_from = Some(uid(origin));
+        chain
+    }
+
+    fn readings(chains: &[Chain]) -> Read {
+        Read { bookings: chains.iter().map(|chain| (chain.first.uid.clone(), Some(chain.clone()))).collect() }
+    }
+
     #[test]
     fn readings_of_two_moments_call_nothing_off() {
-        let mut moved = booking("b", Accepted, FOREIGN);
-        moved.rescheduled_from = Some(uid("a"));
-        let before = Chain::of(booking("a", Accepted, PROMISED));
-        let mut torn = Read { bookings: vec![(uid("a"), Some(before)), (uid("b"), Some(Chain::of(moved.clone())))] };
-        let owned = uid("a");
-        assert!(torn.is_torn());
-        assert_eq!(spares(&segment(Some("a")), &torn, Some(&owned)), vec![], "the business has moved it there");
-        torn.bookings[0].1 = Some(Chain { first: booking("a", Cancelled, PROMISED), moves: vec![moved] });
-        assert!(!torn.is_torn());
-        assert_eq!(spares(&segment(Some("a")), &torn, Some(&uid("b"))), vec![]);
+        let torn = [
+            readings(&[moves(&["a"]), from("a", moves(&["b"]))]),
+            readings(&[moves(&["a", "b"]), from("b", moves(&["c"]))]),
+            readings(&[moves(&["a", "b"]), from("a", moves(&["b", "c"]))]),
+            readings(&[moves(&["a", "b"]), from("a", moves(&["b", "c", "d"]))]),
+            readings(&[moves(&["a", "b"]), from("b", moves(&["c", "d"]))]),
+        ];
+        for read in torn {
+            assert!(read.is_torn(), "{read:?}");
+            for owned in ["a", "b"] {
+                let spares = spares(&segment(Some("a")), &read, Some(&uid(owned)));
+                assert_eq!(spares, vec![], "the business has moved it there: {read:?}");
+            }
+        }
+        let whole = readings(&[moves(&["a", "b", "c"]), from("b", moves(&["c"])), from("a", moves(&["b", "c"]))]);
+        assert!(!whole.is_torn());
+        assert_eq!(spares(&segment(Some("a")), &whole, Some(&uid("c"))), vec![]);
+    }
+
+    #[test]
+    fn what_a_booking_was_before_is_read_before_it_is_called_off() {
+        let mut read = readings(&[moves(&["a"]), from("b", moves(&["c"]))]);
+        let (segment, a) = (segment(Some("a")), uid("a"));
+        assert_eq!(read.unread_origin(Some(&a)), Some(&uid("b")));
+        assert_eq!(spares(&segment, &read, Some(&a)), vec![], "b may have been a");
+        read.bookings.push((uid("b"), Some(from("a", moves(&["b", "c"])))));
+        assert_eq!(read.unread_origin(Some(&a)), None);
+        assert!(read.is_torn(), "and it was");
+
+        read.bookings[2].1 = Some(moves(&["b", "c"]));
+        assert_eq!((read.unread_origin(Some(&a)), read.is_torn()), (None, false));
+        assert_eq!(spares(&segment, &read, Some(&a)), vec![uid("c")], "b was made beside a");
+        read.bookings[2].1 = None;
+        assert_eq!(spares(&segment, &read, Some(&a)), vec![uid("c")], "Cal.com knows b no more, and a stands");
+
+        let recorded = readings(&[from("x", moves(&["a"]))]);
+        assert_eq!(recorded.unread_origin(Some(&a)), None, "what is recorded is ours, wherever it was");
     }
 
     #[test]

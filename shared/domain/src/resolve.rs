@@ -25,8 +25,11 @@ pub struct Asked {
     pub evidence: Option<BookingUid>,
     /// Did this op or an earlier one of the segment pass through `unknown`?
     pub past: Past,
-    /// Bookings of this segment that other ops have accounted for.
-    pub accounted: Vec<BookingUid>,
+    /// Bookings that earlier ops of this segment have made. One that is over is theirs to account for; one that lives and
+    /// is not recorded was only believed to be gone.
+    pub made: Vec<BookingUid>,
+    /// Bookings that earlier ops of this segment have called off or moved, or have tried to.
+    pub aimed_at: Vec<BookingUid>,
 }
 
 /// What a look saw.
@@ -113,16 +116,20 @@ pub fn resolve(asked: &Asked, sight: Sight, began: DateTime<Utc>, quarantine: Ti
 
 /// What a create has made, or `None` when nothing of it is seen.
 fn created(asked: &Asked, chains: Vec<Chain>) -> Option<Outcome> {
+    let made_before = |c: &Chain| asked.made.contains(&c.first.uid);
     let mut ours: Vec<Chain> = chains
         .into_iter()
         .filter(|c| c.first.marker == Some(asked.lineage.0) && Some(c.first.start) == asked.starts_at)
-        .filter(|c| !asked.accounted.contains(&c.first.uid))
+        // What was moved there no create has made; it is the end of another chain.
+        .filter(|c| c.first.rescheduled_from.is_none())
+        .filter(|c| !asked.aimed_at.contains(&c.first.uid) && (c.end().lives() || !made_before(c)))
         .collect();
     if ours.iter().any(|c| c.end().status == BookingStatus::Unknown) {
         return Some(STRANGE);
     }
-    // The one whose uid we were given, else the oldest, and of those the ones that live.
-    ours.sort_by_key(|c| (!c.end().lives(), asked.evidence.as_ref() != Some(&c.first.uid), c.first.created_at));
+    // Of those that live the one whose uid we were given, else one that only this op can have made, else the oldest.
+    let told = |c: &Chain| asked.evidence.as_ref() == Some(&c.first.uid);
+    ours.sort_by_key(|c| (!c.end().lives(), !told(c), made_before(c), c.first.created_at));
     let (chain, others) = ours.split_first()?;
     let living = others.iter().map(Chain::end).filter(|b| b.lives());
     let mut outcome = made(&chain.first.uid, chain);
@@ -184,7 +191,8 @@ mod tests {
             answered,
             evidence: None,
             past,
-            accounted: vec![uid("old")],
+            made: vec![uid("old")],
+            aimed_at: vec![uid("called off")],
         }
     }
 
@@ -284,7 +292,9 @@ mod tests {
         unmarked.first.marker = None;
         forged.first.marker = Some(Uuid::from_u128(2));
         let elsewhere = chain(&[("z", Accepted, FOREIGN)]);
-        for seen in [vec![], vec![unmarked], vec![forged], vec![elsewhere], vec![chain(&[("old", Accepted, ASKED)])]] {
+        let called_off = chain(&[("called off", Accepted, ASKED)]);
+        let made_before = chain(&[("old", Cancelled, ASKED)]);
+        for seen in [vec![], vec![unmarked], vec![forged], vec![elsewhere], vec![called_off], vec![made_before]] {
             let sight = || Sight::Listed(seen.clone());
             assert_eq!(decided(Create, UNANSWERED, sight()), open(None));
             assert_eq!(decided(Create, ANSWERED, sight()), TAKEN);
@@ -292,6 +302,31 @@ mod tests {
             assert_eq!(decided(Create, OVER, sight()), Outcome::Never);
             assert_eq!(decided(Create, OVER_ANSWERED, sight()), TAKEN);
         }
+    }
+
+    #[test]
+    fn what_was_believed_to_be_gone_and_lives_is_ours_again() {
+        for when in ALL {
+            let seen = Sight::Listed(vec![chain(&[("old", Accepted, ASKED)])]);
+            assert_eq!(decided(Create, when, seen), applied("old", Accepted, ASKED, &[]), "{when:?}");
+            let both = vec![chain(&[("old", Accepted, ASKED)]), chain(&[("new", Accepted, ASKED)])];
+            assert_eq!(
+                decided(Create, when, Sight::Listed(both)),
+                applied("new", Accepted, ASKED, &["old"]),
+                "{when:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_moved_to_the_time_that_was_asked_for_was_not_made_there() {
+        let there_and_back = [("b", Cancelled, ASKED), ("c", Cancelled, FOREIGN), ("d", Accepted, ASKED)];
+        let mut back = chain(&there_and_back[2..]);
+        back.first.rescheduled_from = Some(uid("c"));
+        let seen = Sight::Listed(vec![back, chain(&there_and_back)]);
+        let by = Elsewhere::Moved(booking("d", Accepted, ASKED));
+        let overtaken = Outcome::Overtaken { made: Some(uid("b")), by };
+        assert_eq!(decided(Create, UNANSWERED, seen), overtaken, "and nothing of it is spare");
     }
 
     #[test]

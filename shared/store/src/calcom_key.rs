@@ -8,6 +8,7 @@ use crate::ledger::interval;
 use crate::{JobRef, Store};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::budget::{Bucket, COUNTED_SECONDS, Down, Grant, Heard, PACE, Pass, Purpose, Rest, Terms, Why};
+use domain::id::JobId;
 use domain::job::Kind;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -18,6 +19,9 @@ use std::time::Duration;
 const AHEAD_MAX: i64 = 1_000;
 /// A key that nobody has used for so many seconds is not told of.
 const IDLE_SECONDS: i64 = 120;
+
+/// So many of the oldest are rung for when a younger one comes upon a free turn.
+const HANDED_OVER: i64 = 8;
 
 /// So much of a fingerprint tells keys apart in metrics.
 const NAME_BYTES: usize = 4;
@@ -187,6 +191,39 @@ impl Store {
         Ok(())
     }
 
+    /// Somebody younger has come upon a free turn at a company's key: the oldest that wait for nothing but this key are due at
+    /// once, unless they were rung for a moment ago. Without it a job that was told to wait is overtaken by all that come
+    /// until it is found due. Waits for nobody's lock; returns what is to be rung.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn hand_over(&self, company_id: i32) -> Result<Vec<JobRef>, StoreError> {
+        let rows = sqlx::query!(
+            r#"WITH oldest AS MATERIALIZED (
+                 SELECT j.company_id, j.job_id FROM (
+                   SELECT o.company_id, o.job_id FROM job o
+                   WHERE o.company_id IN (SELECT sharing.company_id FROM company_secret ours JOIN company_secret sharing
+                                            ON sharing.fingerprint = ours.fingerprint
+                                          WHERE ours.company_id = $1 AND ours.fingerprint IS NOT NULL)
+                     AND o.state IN ('available', 'retryable') AND o.kind = ANY($2)
+                     AND o.not_before <= clock_timestamp()
+                   ORDER BY o.created_at, o.job_id LIMIT $3) first
+                 JOIN job j USING (company_id, job_id)
+                 WHERE j.state IN ('available', 'retryable')
+                   AND (j.run_at > clock_timestamp() OR j.rung_at < clock_timestamp() - interval '1 second')
+                 FOR NO KEY UPDATE OF j SKIP LOCKED)
+               UPDATE job SET run_at = LEAST(job.run_at, now()), rung_at = now() FROM oldest
+               WHERE job.company_id = oldest.company_id AND job.job_id = oldest.job_id
+               RETURNING job.company_id, job.job_id"#,
+            company_id,
+            &waits_for_the_key(),
+            HANDED_OVER
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|r| JobRef { company_id: r.company_id, job_id: JobId(r.job_id) }).collect())
+    }
+
     /// The keys that somebody has used lately, and those whose Cal.com is down.
     ///
     /// # Errors
@@ -218,16 +255,16 @@ impl Store {
     }
 }
 
-/// Until when a claim of this job is of no use. Only where the key is scarce, or an outage lies behind it or is not over,
-/// does it matter who is older, and only there is it counted.
+/// Until when a claim of this job is of no use, and whether its turn is one that older ones should have had. Only where the
+/// key is scarce, or an outage lies behind it or is not over, does it matter who is older, and only there is it counted.
 pub(crate) async fn rest(
     conn: &mut PgConnection,
     terms: Terms,
     bucket: &Bucket,
     (job, created_at, now): (JobRef, DateTime<Utc>, DateTime<Utc>),
-) -> Result<Rest, StoreError> {
+) -> Result<(Rest, bool), StoreError> {
     if !bucket.is_contested(now, terms) {
-        return Ok(bucket.rest(now, terms, 0));
+        return Ok((bucket.rest(now, terms, 0), false));
     }
     // Older, and waiting for nothing but this key: what waits for a look of its own has a floor.
     let ahead = sqlx::query_scalar!(
@@ -246,7 +283,9 @@ pub(crate) async fn rest(
     )
     .fetch_one(conn)
     .await?;
-    Ok(bucket.rest(now, terms, u32::try_from(ahead).unwrap_or(u32::MAX)))
+    // Those to whom turns are handed over hand over none, or a few that wait for something else would ring for ever.
+    let overtakes = ahead >= HANDED_OVER && bucket.rest(now, terms, 0).act.is_none();
+    Ok((bucket.rest(now, terms, u32::try_from(ahead).unwrap_or(u32::MAX)), overtakes))
 }
 
 /// Kinds that bring promises; a hint that is to be read is nobody's promise.

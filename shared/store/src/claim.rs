@@ -96,7 +96,11 @@ impl Store {
             (Decision::Busy { until }, _) => {
                 let now = (found.waiting.fence, found.waiting.now);
                 let waits = wait_until(conn, subject.job, now, until).await?;
-                Ok(if waits { Claim::Busy { until } } else { Claim::Gone })
+                Ok(if waits {
+                    Claim::Busy { until, overtakes: found.waiting.overtakes, ring: vec![] }
+                } else {
+                    Claim::Gone
+                })
             }
             (Decision::Resolve, Some(op)) => self.take_over(conn, subject, &found, op, worker).await,
             (Decision::Act(effect), None) => self.intend(conn, subject, &found, effect, worker).await,
@@ -171,11 +175,13 @@ impl Store {
                 answered: None,
                 evidence: None,
                 past: found.ops.past(effect.segment_no),
-                accounted: found.ops.accounted(effect.segment_no),
+                made: found.ops.made(effect.segment_no),
+                aimed_at: found.ops.aimed_at(effect.segment_no),
             },
             effect,
             event_type_id: creates.then_some(segment.promised.event_type_id),
             attendee,
+            overtakes: found.waiting.overtakes,
             claimed_at: found.waiting.now,
         })))
     }
@@ -227,10 +233,12 @@ impl Store {
                 answered: op.answered,
                 evidence: op.evidence.clone(),
                 past: Past::Ambiguous,
-                accounted: found.ops.accounted(op.segment_no),
+                made: found.ops.made(op.segment_no),
+                aimed_at: found.ops.aimed_at(op.segment_no),
             },
             event_type_id: op.event_type_id,
             attendee,
+            overtakes: found.waiting.overtakes,
             claimed_at: found.waiting.now,
         })))
     }

@@ -60,6 +60,8 @@ pub struct Claimed {
     pub event_type_id: Option<i64>,
     /// Whom it names.
     pub attendee: Attendee,
+    /// See [`Claim::overtakes`].
+    pub(crate) overtakes: Option<i32>,
     /// The database's clock inside the claim.
     pub claimed_at: DateTime<Utc>,
 }
@@ -75,6 +77,8 @@ pub struct Event {
     pub worker: String,
     /// The bookings to be read.
     pub uids: Vec<BookingUid>,
+    /// Which of them the record has.
+    pub recorded: Option<BookingUid>,
     /// Whose booking it may be; `None` = a stranger's.
     pub appointment_id: Option<AppointmentId>,
     pub(crate) version: Option<i32>,
@@ -103,9 +107,25 @@ pub enum Claim {
     Busy {
         /// Until when, if that is known.
         until: Option<DateTime<Utc>>,
+        /// See [`Claim::overtakes`].
+        overtakes: Option<i32>,
+        /// What it waits for, brought forward: to be rung.
+        ring: Vec<JobRef>,
     },
     /// Not waiting, not due, or taken by somebody else.
     Gone,
+}
+
+impl Claim {
+    /// It came upon a free turn at Cal.com while older promises wait for the key of this company: for
+    /// [`Store::hand_over`](crate::Store::hand_over).
+    pub fn overtakes(&self) -> Option<i32> {
+        match self {
+            Self::Granted(claimed) => claimed.overtakes,
+            Self::Busy { overtakes, .. } => *overtakes,
+            Self::Event(_) | Self::Ended { .. } | Self::Gone => None,
+        }
+    }
 }
 
 /// What has been due for a while.

@@ -8,7 +8,7 @@ use crate::claimed::{Claim, Event};
 use crate::error::StoreError;
 use crate::forward::bring_forward;
 use crate::inbox::{Unapplied, applied, unapplied};
-use crate::ledger::{Attempt, finish, interval, record, wait_until};
+use crate::ledger::{Attempt, finish, record, take, wait_until};
 use crate::promise::{Locked, span};
 use crate::scene::{FoundOp, Ops, waiting};
 use crate::{JobRef, Store};
@@ -50,33 +50,37 @@ impl Store {
             None => None,
         };
         let mut busy_until = found.busy_until.max(found.rest.look);
+        let mut ring = Vec::new();
         let open = locked.as_ref().zip(ops.as_ref().and_then(|ops| ops.open.as_ref()));
         if let Some((locked, open)) = open {
             let brought = has_news(&mut tx, locked, &about.subject, open).await?;
             if brought {
-                bring_forward(&mut tx, locked).await?;
+                ring = bring_forward(&mut tx, locked).await?;
             }
             busy_until = busy_until.max(open.open.next_look_at.filter(|_| !brought));
         }
         if open.is_some() || busy_until.is_some() {
             let waits = wait_until(&mut tx, job, (found.fence, found.now), busy_until).await?;
             tx.commit().await?;
-            return Ok(if waits { Claim::Busy { until: busy_until } } else { Claim::Gone });
+            return Ok(if waits { Claim::Busy { until: busy_until, overtakes: None, ring } } else { Claim::Gone });
         }
-        let Some(fence) = self.take_event(&mut tx, job, found.fence, worker).await? else { return Ok(Claim::Gone) };
+        let lease = span(self.settings.lease);
+        let Some(fence) = take(&mut tx, job, found.fence, worker, lease).await? else { return Ok(Claim::Gone) };
         // Only now: a hint that came before we had the job is here, one that comes later finds it running.
         let unread = unapplied(&mut tx, job.company_id, &about.subject).await?;
         let segment = match &locked {
             Some(locked) => Some(segment(&mut tx, locked, &about.subject).await?),
             None => None,
         };
+        let recorded = segment.as_ref().and_then(|segment| segment.live.as_ref()).map(|live| live.uid.clone());
         let ended = ops.map(|ops| ops.ended_bookings()).unwrap_or_default();
         let known = |hint: &Unapplied| segment.as_ref().is_some_and(|segment| hint.hint.is_known(segment, &ended));
         let event = Event {
             job,
             fence,
             worker: worker.to_owned(),
-            uids: to_read(segment.as_ref(), &unread),
+            uids: to_read(recorded.as_ref(), &unread),
+            recorded,
             appointment_id: locked.as_ref().map(|locked| locked.appointment_id),
             version: locked.as_ref().map(|locked| locked.version),
             hints: unread.iter().map(|unread| unread.hint.clone()).collect(),
@@ -90,28 +94,6 @@ impl Store {
         }
         tx.commit().await?;
         Ok(Claim::Event(Box::new(event)))
-    }
-
-    async fn take_event(
-        &self,
-        conn: &mut PgConnection,
-        job: JobRef,
-        fence: i64,
-        worker: &str,
-    ) -> Result<Option<i64>, StoreError> {
-        let taken = sqlx::query_scalar!(
-            "UPDATE job SET state = 'running', fence = fence + 1, worker = $4, started_at = clock_timestamp(),
-                            lease_until = clock_timestamp() + $5
-             WHERE company_id = $1 AND job_id = $2 AND fence = $3 RETURNING fence",
-            job.company_id,
-            job.job_id.0,
-            fence,
-            worker,
-            interval(span(self.settings.lease))?
-        )
-        .fetch_optional(conn)
-        .await?;
-        Ok(taken)
     }
 }
 
@@ -133,9 +115,8 @@ async fn has_news(conn: &mut PgConnection, locked: &Locked, subject: &str, open:
 }
 
 /// The recorded booking first, then what the hints name.
-fn to_read(segment: Option<&Segment>, unread: &[Unapplied]) -> Vec<BookingUid> {
-    let recorded = segment.and_then(|segment| segment.live.as_ref()).map(|live| live.uid.clone());
-    let mut uids: Vec<BookingUid> = recorded.into_iter().collect();
+fn to_read(recorded: Option<&BookingUid>, unread: &[Unapplied]) -> Vec<BookingUid> {
+    let mut uids: Vec<BookingUid> = recorded.into_iter().cloned().collect();
     for unread in unread {
         if !uids.contains(&unread.hint.uid) {
             uids.push(unread.hint.uid.clone());

@@ -69,6 +69,44 @@ pub(crate) async fn finish(
     Ok(done.rows_affected() == 1)
 }
 
+/// Takes a job that asks nothing of Cal.com but to read. `None` = the fence has moved. (A job that acts is taken by the
+/// statement that writes its intent.)
+pub(crate) async fn take(
+    conn: &mut PgConnection,
+    job: JobRef,
+    fence: i64,
+    worker: &str,
+    lease: TimeDelta,
+) -> Result<Option<i64>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "UPDATE job SET state = 'running', fence = fence + 1, worker = $4, started_at = clock_timestamp(),
+                        lease_until = clock_timestamp() + $5
+         WHERE company_id = $1 AND job_id = $2 AND fence = $3 RETURNING fence",
+        job.company_id,
+        job.job_id.0,
+        fence,
+        worker,
+        interval(lease)?
+    )
+    .fetch_optional(conn)
+    .await?)
+}
+
+/// What needed a person has had one: parked jobs no longer count as such, `heir` goes on in their place.
+pub(crate) async fn replace_parked(conn: &mut PgConnection, locked: &Locked, heir: JobId) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE job SET state = 'superseded', fence = fence + 1, superseded_by = $3, finished_at = clock_timestamp(),
+                        found_version = NULL, found_status = NULL
+         WHERE company_id = $1 AND appointment_id = $2 AND state = 'parked' AND kind IN ('booking', 'sync')",
+        locked.company_id,
+        locked.appointment_id.0,
+        heir.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Busy writes only `run_at`, at least a second from `now`, and makes the row ringable again; never floor, fence or
 /// attempt. False = the fence has moved, or it does not wait any more.
 pub(crate) async fn wait_until(

@@ -147,7 +147,7 @@ impl Store {
         }
         let before = segment(conn, locked, subject).await?;
         let settled = ops.last_sent_at().is_none_or(|sent| sent + span(self.settings.quarantine) <= now);
-        let read = without_stale(read, &ops.accounted(before.no), before.live.as_ref().map(|live| &live.uid));
+        let read = without_stale(read, &ops.ended_bookings(), before.live.as_ref().map(|live| &live.uid));
         let job = (event.job.job_id, event.fence);
         let mut outcome = "nothing_new";
         let mut changed = false;
@@ -260,9 +260,9 @@ fn too_early(event: &Event, read: &Read) -> bool {
     read.is_torn() || event.hints.iter().any(|hint| hint.is_ahead_of(read.of(&hint.uid)))
 }
 
-/// Without the bookings that ops of ours have accounted for: a replica may still show them as they were.
-fn without_stale(read: &Read, accounted: &[BookingUid], recorded: Option<&BookingUid>) -> Read {
-    let stale = |uid: &BookingUid| accounted.contains(uid) && Some(uid) != recorded;
+/// Without the bookings that ops of ours have called off or moved: a replica may still show them as they were.
+fn without_stale(read: &Read, ended: &[BookingUid], recorded: Option<&BookingUid>) -> Read {
+    let stale = |uid: &BookingUid| ended.contains(uid) && Some(uid) != recorded;
     let fresh = |(uid, chain): &&(BookingUid, Option<Chain>)| {
         !stale(uid) && chain.as_ref().is_none_or(|chain| !stale(&chain.end().uid))
     };

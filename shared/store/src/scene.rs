@@ -137,6 +137,8 @@ pub(crate) struct Waiting {
     pub(crate) expected_version: Option<i32>,
     pub(crate) busy_until: Option<DateTime<Utc>>,
     pub(crate) rest: Rest,
+    /// Of whom the turn that it has come upon should be.
+    pub(crate) overtakes: Option<i32>,
     pub(crate) now: DateTime<Utc>,
 }
 
@@ -174,12 +176,14 @@ pub(crate) async fn waiting(conn: &mut PgConnection, job: JobRef, terms: Terms) 
         up_since: row.up_since,
         now: row.now,
     });
+    let (rest, overtakes) = rest(conn, terms, &bucket, (job, row.created_at, row.now)).await?;
     Ok(Some(Waiting {
         kind,
         fence: row.fence,
         expected_version: row.expected_version,
         busy_until: row.busy_until,
-        rest: rest(conn, terms, &bucket, (job, row.created_at, row.now)).await?,
+        rest,
+        overtakes: overtakes.then_some(job.company_id),
         now: row.now,
     }))
 }
@@ -263,10 +267,16 @@ impl Ops {
         if unclear { Past::Ambiguous } else { Past::Clean }
     }
 
-    /// The bookings that the earlier ops of this segment have made or aimed at.
-    pub(crate) fn accounted(&self, segment_no: i16) -> Vec<BookingUid> {
+    /// The bookings that the earlier ops of this segment have made.
+    pub(crate) fn made(&self, segment_no: i16) -> Vec<BookingUid> {
         let of_it = self.ended.iter().filter(|op| op.segment_no == segment_no);
-        of_it.flat_map(|op| [&op.uid, &op.target]).flatten().cloned().collect()
+        of_it.filter_map(|op| op.uid.clone()).collect()
+    }
+
+    /// The bookings that the earlier ops of this segment have called off or moved, or have tried to.
+    pub(crate) fn aimed_at(&self, segment_no: i16) -> Vec<BookingUid> {
+        let of_it = self.ended.iter().filter(|op| op.segment_no == segment_no);
+        of_it.filter_map(|op| op.target.clone()).collect()
     }
 
     /// The bookings that ops have called off or moved.

@@ -7,6 +7,7 @@ use crate::command::{AcceptError, Accepted, Decision, How, answer};
 use crate::enqueue::{Enqueued, enqueue};
 use crate::error::StoreError;
 use crate::forward::bring_forward;
+use crate::ledger::replace_parked;
 use crate::promise::Locked;
 use crate::release::release;
 use crate::request::{Opened, Request, RequestKey};
@@ -88,19 +89,4 @@ pub(crate) async fn try_again(
 pub(crate) fn tried(locked: &Locked, job: Enqueued, ring: Vec<JobRef>) -> Accepted {
     let (appointment_id, version, status) = (locked.appointment_id, locked.version, locked.status);
     Accepted { appointment_id, version, status, how: How::New, job: Some(job), ring }
-}
-
-/// What needed a person has had one: parked jobs no longer count as such, `heir` goes on in their place.
-pub(crate) async fn replace_parked(conn: &mut PgConnection, locked: &Locked, heir: JobId) -> Result<(), StoreError> {
-    sqlx::query!(
-        "UPDATE job SET state = 'superseded', fence = fence + 1, superseded_by = $3, finished_at = clock_timestamp(),
-                        found_version = NULL, found_status = NULL
-         WHERE company_id = $1 AND appointment_id = $2 AND state = 'parked' AND kind IN ('booking', 'sync')",
-        locked.company_id,
-        locked.appointment_id.0,
-        heir.0
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }

@@ -48,7 +48,7 @@ async fn spend(world: &World, requests: usize) {
 
 async fn busy_until(world: &World, job: JobRef) -> Option<DateTime<Utc>> {
     match world.store.claim(job, "w").await.unwrap() {
-        Claim::Busy { until } => until,
+        Claim::Busy { until, .. } => until,
         other => panic!("not busy: {other:?}"),
     }
 }
@@ -179,6 +179,40 @@ async fn after_an_outage_the_older_ones_are_woken_in_their_order_and_not_more_th
     ask_again_now(&world).await;
     assert_eq!(granted(&world, jobs[31]).await.mode, Mode::Act);
     assert_eq!(granted(&world, newcomer).await.mode, Mode::Act, "31 are fewer than 32");
+    world.gone().await;
+}
+
+#[tokio::test]
+async fn a_turn_that_a_younger_one_comes_upon_is_handed_to_the_oldest() {
+    let world = world().await;
+    let company = world.company.company_id;
+    let jobs = booked(&world, 10).await;
+    asked(&world.store, Question::Heard(SENT, Heard::NotSent)).await;
+    let wait = "UPDATE job SET run_at = clock_timestamp() + interval '10 seconds', rung_at = '-infinity'";
+    world.sql(wait).await;
+    let due = async |job: JobRef| {
+        let sql = "UPDATE job SET run_at = now() WHERE job_id = $1";
+        sqlx::query(sql).bind(job.job_id.0).execute(&world.pool).await.unwrap();
+    };
+    let claimed = async |job: JobRef| {
+        due(job).await;
+        world.store.claim(job, "w").await.unwrap()
+    };
+    assert_eq!(claimed(jobs[9]).await.overtakes(), None, "it is down, and nobody has a turn");
+    asked(&world.store, Question::Heard(SENT, Heard::Answered)).await;
+    world.sql(wait).await;
+    assert_eq!(claimed(jobs[7]).await.overtakes(), None, "it is one of the eight itself");
+    let granted = claimed(jobs[9]).await;
+    assert!(matches!(granted, Claim::Granted(_)));
+    assert_eq!(granted.overtakes(), Some(company));
+    let rung = world.store.hand_over(company).await.unwrap();
+    let oldest: std::collections::BTreeSet<_> = jobs[..7].iter().chain([&jobs[8]]).map(|job| job.job_id.0).collect();
+    assert_eq!(rung.iter().map(|job| job.job_id.0).collect::<std::collections::BTreeSet<_>>(), oldest);
+    let due = "SELECT count(*) FROM job WHERE state = 'available' AND run_at <= clock_timestamp()";
+    assert_eq!(world.count(due).await, 8);
+    assert_eq!(world.store.hand_over(company).await.unwrap(), [], "they were rung for a moment ago");
+    world.sql("UPDATE job SET rung_at = clock_timestamp() - interval '2 seconds'").await;
+    assert_eq!(world.store.hand_over(company).await.unwrap().len(), 8, "a ring may be lost");
     world.gone().await;
 }
 

@@ -74,7 +74,7 @@ async fn a_cancel_during_the_create_wins_and_gives_the_time_back_last() {
     let create = granted(&world, booked.booking).await;
     let sync = cancel(&world, booked.id).await;
     assert_eq!(world.count(OCCUPIED).await, 1, "the create may still arrive");
-    assert!(matches!(world.store.claim(sync, "w").await.unwrap(), Claim::Busy { until: Some(_) }));
+    assert!(matches!(world.store.claim(sync, "w").await.unwrap(), Claim::Busy { until: Some(_), .. }));
     let Settled::Done { state, ring } = world.store.settle(&create, &applied(&create, "u1"), 0.0).await.unwrap() else {
         panic!("lost")
     };

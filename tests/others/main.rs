@@ -7,6 +7,7 @@
 
 mod alone;
 mod business;
+mod deaths;
 mod drift;
 mod foreign;
 mod late;

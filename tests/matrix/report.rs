@@ -16,14 +16,12 @@ pub(crate) struct Report {
     violations: usize,
     unhit: Vec<String>,
     again: usize,
-    /// Cells that were put before a person, where that is a right answer.
-    for_a_person: usize,
     seen: Seen,
 }
 
 impl Report {
     pub(crate) fn new(seed: u64, whole: bool) -> Self {
-        Self { seed, whole, cells: 0, violations: 0, unhit: vec![], again: 0, for_a_person: 0, seen: Seen::default() }
+        Self { seed, whole, cells: 0, violations: 0, unhit: vec![], again: 0, seen: Seen::default() }
     }
 
     /// Takes a cell in, and tells what is wrong with it.
@@ -33,7 +31,6 @@ impl Report {
         let wrong = match &told.played {
             Ok(played) => {
                 self.seen.add(played);
-                self.for_a_person += usize::from(verdict::is_for_a_person(played));
                 verdict::violations(played)
             }
             Err(why) => {
@@ -65,7 +62,6 @@ impl Report {
         json!({
             "bench": "faults", "seed": self.seed, "whole": self.whole, "cells": self.cells,
             "violations": self.violations, "unhit_cells": self.unhit, "played_again": self.again,
-            "for_a_person": self.for_a_person,
             "paths": self.seen.counts(), "unhit_paths": self.seen.unhit(), "seconds": seconds.round(),
             "pass": self.passes(),
         })

@@ -18,22 +18,11 @@ pub(crate) fn violations(played: &Played) -> Vec<String> {
     rules.iter().flat_map(|rule| rule(played)).collect()
 }
 
-/// Where reads lag behind by more than Δ, a booking that was just made may be taken for one that has vanished; made again it
-/// is refused, and a person must look. That is a right answer there and nowhere else: the booking lives, its time is kept.
-pub(crate) fn is_for_a_person(played: &Played) -> bool {
-    played.cell.trouble == Trouble::LagPastQuarantine
-        && played.found.callbacks.iter().any(|callback| callback.reason == REFUSED)
-}
-
-const REFUSED: &str = "refused_by_calcom";
-
 fn at_rest(played: &Played) -> Vec<String> {
     let ended = |state: &str| matches!(state, "completed" | "superseded");
-    let looked_at = |outcome: Option<&str>| is_for_a_person(played) && outcome == Some(REFUSED);
     // A sweep may bring a hint at any moment.
     let hint = |kind: &str, state: &str| kind == "calcom_event" && state != "parked";
     let open = played.found.jobs.iter().filter(|j| !ended(&j.state) && !hint(&j.kind, &j.state));
-    let open = open.filter(|j| !looked_at(j.outcome.as_deref()));
     let waited = played.restless.iter().cloned();
     waited.chain(open.map(|j| format!("every job is to end, but {} is {}: {:?}", j.kind, j.state, j.outcome))).collect()
 }
@@ -63,14 +52,13 @@ fn calcom(played: &Played) -> Vec<String> {
             [] => !wants && a.calcom_uid.is_none(),
             [one] => {
                 wants
-                    && (a.calcom_uid.as_ref() == Some(&one.uid) || is_for_a_person(played))
+                    && a.calcom_uid.as_ref() == Some(&one.uid)
                     && (one.start, one.end) == (a.starts_at, a.ends_at)
                     && one.host.id == a.host_id
             }
             _ => false,
         };
-        let reviewed = a.sync == "needs_review"
-            && (is_for_a_person(played) || found.callbacks.iter().any(|c| c.reason == "conflict"));
+        let reviewed = a.sync == "needs_review" && found.callbacks.iter().any(|c| c.reason == "conflict");
         if !agrees || !(a.sync == "synced" || reviewed) {
             let live: Vec<_> = live.iter().map(|b| (b.start, b.end, b.host.id, b.status)).collect();
             wrong.push(format!("Cal.com = promise: {a:?} and live bookings {live:?}"));
@@ -212,8 +200,7 @@ fn people(played: &Played) -> Vec<String> {
     }
     let conflict = |reason: &str| reason == "conflict" && played.cell.trouble == Trouble::OverlapOff;
     let known = |reason: &str| ["rejected_by_calcom", "reschedule_refused_by_calcom"].contains(&reason);
-    let looked_at = |reason: &str| reason == REFUSED && is_for_a_person(played);
-    let odd = found.callbacks.iter().filter(|c| !known(&c.reason) && !conflict(&c.reason) && !looked_at(&c.reason));
+    let odd = found.callbacks.iter().filter(|c| !known(&c.reason) && !conflict(&c.reason));
     wrong.extend(odd.map(|c| format!("a person is told: {}", c.reason)));
     wrong
 }

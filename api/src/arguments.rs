@@ -15,6 +15,8 @@ pub(crate) const NAME: &[&str] = &["customer_name", "name", "kundenname", "kunde
 pub(crate) const DATETIME: &[&str] = &["datetime", "date_time", "termin", "zeitpunkt"];
 pub(crate) const DATE: &[&str] = &["date", "datum", "appointment_date", "preferred_date", "termin_datum"];
 pub(crate) const TIME: &[&str] = &["time", "uhrzeit", "appointment_time", "preferred_time", "zeit"];
+pub(crate) const DATE_STRING: &[&str] = &["date_string", "text"];
+pub(crate) const DAY_OF_WEEK: &[&str] = &["day_of_week", "wochentag", "day", "tag", "datum", "date"];
 pub(crate) const SERVICE: &[&str] = &["service_name", "dienstleistung", "service", "service_id"];
 pub(crate) const STAFF: &[&str] =
     &["preferred_staff_id", "mitarbeiter", "staff_id", "staff_name", "staff", "preferred_staff"];

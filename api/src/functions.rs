@@ -6,8 +6,11 @@
 
 mod book;
 mod cancel;
+mod customer;
+mod parse_date;
 mod query;
 mod reschedule;
+mod services;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use chrono_tz::Tz;
@@ -43,6 +46,18 @@ pub(crate) enum Function {
     Reschedule,
     /// Says which appointments there are.
     Query,
+    /// Says which day is meant.
+    ParseDate,
+    /// Says what can be booked.
+    ListServices,
+    /// Says what a service is.
+    ServiceInfo,
+    /// Says when it is open.
+    OpeningHours,
+    /// Says who calls.
+    CheckCustomer,
+    /// Says who calls and what time it is.
+    Context,
 }
 
 impl Function {
@@ -54,7 +69,17 @@ impl Function {
             }
             "cancel_appointment" => Some(Self::Cancel),
             "reschedule_appointment" => Some(Self::Reschedule),
-            "query_appointment" => Some(Self::Query),
+            "query_appointment" | "query_appointment_by_name" | "get_customer_appointments" | "get_appointments" => {
+                Some(Self::Query)
+            }
+            "parse_date" | "datetime" => Some(Self::ParseDate),
+            "list_services" | "get_available_services" | "get_services" => Some(Self::ListServices),
+            "get_service_info" => Some(Self::ServiceInfo),
+            "get_opening_hours" => Some(Self::OpeningHours),
+            "check_customer" => Some(Self::CheckCustomer),
+            "get_current_context" | "current_context" | "initialize_call" | "current_time_berlin" => {
+                Some(Self::Context)
+            }
             _ => None,
         }
     }
@@ -65,6 +90,12 @@ impl Function {
             Self::Cancel => "cancel_appointment",
             Self::Reschedule => "reschedule_appointment",
             Self::Query => "query_appointment",
+            Self::ParseDate => "parse_date",
+            Self::ListServices => "list_services",
+            Self::ServiceInfo => "get_service_info",
+            Self::OpeningHours => "get_opening_hours",
+            Self::CheckCustomer => "check_customer",
+            Self::Context => "get_current_context",
         }
     }
 }
@@ -99,6 +130,12 @@ pub(crate) async fn run(function: Function, call: &Call<'_>) -> Result<Reply, Pr
         (Function::Cancel, Some(caller)) => cancel::run(call, caller).await,
         (Function::Reschedule, Some(caller)) => reschedule::run(call, caller).await,
         (Function::Query, _) => query::run(call).await,
+        (Function::ParseDate, _) => Ok(parse_date::run(call)),
+        (Function::ListServices, _) => Ok(services::list(call)),
+        (Function::ServiceInfo, _) => Ok(services::info(call)),
+        (Function::OpeningHours, _) => Ok(services::opening_hours(call)),
+        (Function::CheckCustomer, _) => customer::check(call).await,
+        (Function::Context, _) => customer::context(call).await,
         (Function::Book | Function::Cancel | Function::Reschedule, None) => {
             let message = call.say(
                 "Ohne Angaben zum Anruf kann ich nichts ändern.",
@@ -116,8 +153,16 @@ impl Call<'_> {
 
     /// The clock on the wall of the branch that was called; without a branch, the company's.
     fn time_zone(&self) -> Tz {
-        let branch = self.caller.as_ref().and_then(|caller| self.branch(caller));
-        branch.map_or(self.catalog.company.time_zone, |branch| branch.hours.time_zone)
+        self.meant_branch().map_or(self.catalog.company.time_zone, |branch| branch.hours.time_zone)
+    }
+
+    /// The branch that was called, else the only one.
+    fn meant_branch(&self) -> Option<&Branch> {
+        match (&self.caller, self.catalog.branches.as_slice()) {
+            (Some(caller), _) => self.branch(caller),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
     }
 
     fn company_id(&self) -> i32 {

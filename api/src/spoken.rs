@@ -40,11 +40,19 @@ impl Language {
 
     /// `Mittwoch, 25. November`, `Wednesday, November 25`.
     pub(crate) fn day(self, day: NaiveDate) -> String {
-        let weekday = day.weekday().num_days_from_monday() as usize;
-        let month = day.month0() as usize;
+        let (weekday, month) = (self.weekday(day), day.month0() as usize);
         match self {
-            Self::German => format!("{}, {}. {}", WEEKDAYS_DE[weekday], day.day(), MONTHS_DE[month]),
-            Self::English => format!("{}, {} {}", WEEKDAYS_EN[weekday], MONTHS_EN[month], day.day()),
+            Self::German => format!("{weekday}, {}. {}", day.day(), MONTHS_DE[month]),
+            Self::English => format!("{weekday}, {} {}", MONTHS_EN[month], day.day()),
+        }
+    }
+
+    /// `Mittwoch`, `Wednesday`.
+    pub(crate) fn weekday(self, day: NaiveDate) -> &'static str {
+        let weekday = day.weekday().num_days_from_monday() as usize;
+        match self {
+            Self::German => WEEKDAYS_DE[weekday],
+            Self::English => WEEKDAYS_EN[weekday],
         }
     }
 

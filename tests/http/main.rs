@@ -12,6 +12,7 @@ mod calendar;
 mod customers;
 mod herd;
 mod operator;
+mod reading;
 mod reschedule;
 mod sync;
 mod voice;

@@ -9,6 +9,7 @@ use domain::hours::Offer;
 use domain::phone::{Identity, Phone, is_placeholder_email};
 use domain::refusal::Refusal;
 use phonenumber::country::Id::DE;
+use phrases::{Clock, Phrase};
 use serde_json::{Value, json};
 use store::{AcceptError, Accepted, BookingCommand, Branch, CustomerFacts, How, Service, Source};
 
@@ -76,32 +77,47 @@ fn understand<'a>(call: &'a Call<'_>, caller: &Caller) -> Result<Wish<'a>, Reply
     Ok(Wish { branch, service, staff_id, starts_at, name })
 }
 
-/// `datetime`, else date and time.
+/// A day and a time on it, wherever they were said.
 fn starts_at(call: &Call<'_>) -> Result<DateTime<Utc>, Reply> {
-    let understand = |text: &str| when::moment(text, call.time_zone(), call.now);
-    let (whole, date, time) =
-        (call.args.text(arguments::DATETIME), call.args.text(arguments::DATE), call.args.text(arguments::TIME));
-    let parted = date.as_ref().zip(time.as_ref()).map(|(date, time)| format!("{date} {time}"));
-    let understood = [&whole, &parted, &date].into_iter().flatten().find_map(|text| understand(text));
-    if let Some(starts_at) = understood {
-        return Ok(starts_at);
+    if let Some(exact) = call.args.text(arguments::DATETIME).and_then(|t| when::moment(&t, call.time_zone(), call.now))
+    {
+        return Ok(exact);
     }
-    let missing: Vec<&str> = match (&whole, &date, &time) {
-        (None, None, None) => vec!["date", "time"],
-        (None, Some(_), None) => vec!["time"],
-        (None, None, Some(_)) => vec!["date"],
-        _ => vec![],
+    let today = call.now.with_timezone(&call.time_zone()).date_naive();
+    let (missing, message) = match when::said(&call.args, today) {
+        Ok(Some(Phrase { day: Some(day), clock: Some(Clock::At(time)) })) => {
+            let instant = phrases::instant(day.and_time(time), call.time_zone());
+            return instant.ok_or_else(|| {
+                let message = call.say(
+                    "Diese Uhrzeit gibt es an diesem Tag wegen der Zeitumstellung nicht.",
+                    "The clock change skips this time on that day.",
+                );
+                missing(message, &["time"])
+            });
+        }
+        Ok(Some(Phrase { day: Some(_), clock: _ })) => {
+            (vec!["time"], call.say("Um wie viel Uhr soll der Termin sein?", "At what time?"))
+        }
+        Ok(Some(Phrase { day: None, clock: Some(Clock::At(_)) })) => {
+            (vec!["date"], call.say("An welchem Tag soll der Termin sein?", "On which day?"))
+        }
+        Ok(Some(Phrase { day: None, clock: _ }) | None) => (
+            vec!["date", "time"],
+            call.say("An welchem Tag und um wie viel Uhr soll der Termin sein?", "On which day and at what time?"),
+        ),
+        Err(_unclear) => (
+            vec!["date", "time"],
+            call.say(
+                "Das habe ich nicht verstanden. Bitte das Datum mit Tag, Monat und Jahr und die Uhrzeit nennen.",
+                "I did not understand that. Please say the date with day, month and year, and the time.",
+            ),
+        ),
     };
-    let message = if missing.is_empty() {
-        call.say(
-            "Das habe ich nicht verstanden. Bitte das Datum mit Tag, Monat und Jahr und die Uhrzeit nennen.",
-            "I did not understand that. Please say the date with day, month and year, and the time.",
-        )
-    } else {
-        call.say("An welchem Tag und um wie viel Uhr soll der Termin sein?", "On which day and at what time?")
-    };
-    let missing = if missing.is_empty() { vec!["date", "time"] } else { missing };
-    Err(Reply::refusal("missing_required_fields", message).with("missing", missing))
+    Err(self::missing(message, &missing))
+}
+
+fn missing(message: String, fields: &[&str]) -> Reply {
+    Reply::refusal("missing_required_fields", message).with("missing", json!(fields))
 }
 
 /// By id, name or alias; the only one if none is named.
@@ -116,11 +132,7 @@ fn service<'a>(call: &'a Call<'_>, branch: &Branch) -> Result<&'a Service, Reply
         let reply = Reply::refusal("missing_required_fields", message);
         return Err(reply.with("missing", json!(["service_name"])).with("services", listed()));
     };
-    let wanted = wanted.to_lowercase();
-    let found = call.services(Some(branch.branch_id)).find(|service| {
-        let names = std::iter::once(&service.name).chain(&service.aliases);
-        service.service_id.to_string() == wanted || names.into_iter().any(|name| name.to_lowercase() == wanted)
-    });
+    let found = call.services(Some(branch.branch_id)).find(|service| service.is_called(&wanted));
     found.ok_or_else(|| unknown_service(call, branch))
 }
 

@@ -1,5 +1,7 @@
 //! What people say, and what they mean by it. Today is Tuesday, 24 November 2026, unless a row says another day.
 
+#![allow(clippy::unwrap_used)]
+
 use chrono::{DateTime, NaiveDate, TimeZone, Utc};
 use chrono_tz::{America::Vancouver, Europe::Berlin, Tz};
 use phrases::{Clock, Unclear, instant, moment, read};

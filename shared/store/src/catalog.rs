@@ -159,6 +159,15 @@ pub struct Service {
     pub staff: Vec<(i32, i32, i64)>,
 }
 
+impl Service {
+    /// Is it meant by this id, name or alias? Case does not matter.
+    pub fn is_called(&self, wanted: &str) -> bool {
+        let wanted = wanted.trim().to_lowercase();
+        let mut names = std::iter::once(&self.name).chain(&self.aliases);
+        self.service_id.to_string() == wanted || names.any(|name| name.to_lowercase() == wanted)
+    }
+}
+
 impl Store {
     /// The company of a slug.
     ///

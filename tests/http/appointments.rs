@@ -3,7 +3,7 @@
 //! Deliberately absent: what needs no worker (`api/tests`), and bad input (bad_input.rs).
 
 use crate::calendar::Foreign;
-use crate::{Wish, id_of, problem, said};
+use crate::{Wish, id_of, problem, said, swept_worker};
 use chrono::{DateTime, Utc};
 use harness::{Answer, Api, Process, World, wait_until};
 use serde_json::{Value, json};
@@ -193,7 +193,7 @@ async fn a_cancel_says_whether_its_job_is_new_or_waited_already() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_calcom_refuses_is_rejected_and_said_so() {
     let world = World::new().await;
-    let (api, _worker) = (world.api().await, world.worker(None));
+    let (api, _worker) = (world.api().await, swept_worker(&world).await);
     for (n, waits) in [(0, true), (10, false)] {
         let wish = Wish::nth(&world, n).await;
         let foreign = Foreign::books(&world, &wish).await;

@@ -20,7 +20,7 @@ mod voice;
 use chrono::{DateTime, Utc};
 use domain::id::AppointmentId;
 use domain::phone::Identity;
-use harness::{Answer, Api, World, retell_signature};
+use harness::{Answer, Api, Process, World, retell_signature, wait_until};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
@@ -62,6 +62,15 @@ impl Wish {
         let local = self.starts_at;
         (local.format("%d.%m.%Y").to_string(), local.format("%H:%M").to_string())
     }
+}
+
+/// A worker that has swept when this returns and does not sweep again: nobody learns what others do at Cal.com but by
+/// asking for their time.
+async fn swept_worker(world: &World) -> Process {
+    let never = [("ASKPRO_SWEEP_MS", "3600000".to_owned()), ("ASKPRO_AUDIT_MS", "3600000".to_owned())];
+    let worker = world.worker_with(&never);
+    wait_until("the sweep at the start", async || world.reads() >= 2).await;
+    worker
 }
 
 async fn patient_api(world: &World) -> Api {

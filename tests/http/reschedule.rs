@@ -4,7 +4,7 @@
 //! Deliberately absent: what the record alone decides (`shared/store/tests`).
 
 use crate::calendar::Foreign;
-use crate::{Wish, id_of, patient_api, problem, rows, said};
+use crate::{Wish, id_of, patient_api, problem, rows, said, swept_worker};
 use domain::id::AppointmentId;
 use harness::{Answer, Api, World};
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ async fn an_appointment_is_moved_at_cal_com_and_its_old_time_is_free() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_by_cal_com_the_old_time_stands_and_whoever_waited_hears_it() {
     let world = World::new().await;
-    let (api, _worker) = (world.api().await, world.worker(None));
+    let (api, _worker) = (world.api().await, swept_worker(&world).await);
     let [old, new] = [Wish::nth(&world, 0).await, Wish::nth(&world, 3).await];
     let id = scheduled(&api, &old).await;
     let foreign = Foreign::books(&world, &new).await;

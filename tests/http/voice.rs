@@ -3,7 +3,7 @@
 //! Deliberately absent: the forms of dates, names and arguments, which `api` tries by itself.
 
 use crate::calendar::Foreign;
-use crate::{Wish, id_of, patient_api, post_signed, rows, said, signed};
+use crate::{Wish, id_of, patient_api, post_signed, rows, said, signed, swept_worker};
 use harness::{Api, BRANCH_PHONE, World, retell_signature};
 use sandbox::Effect;
 use serde_json::{Value, json};
@@ -90,7 +90,7 @@ async fn what_is_only_noted_is_not_called_booked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_calcom_refuses_is_never_called_booked() {
     let world = World::new().await;
-    let _worker = world.worker(None);
+    let _worker = swept_worker(&world).await;
     let (patient, hasty) =
         (patient_api(&world).await, world.api_with(&[("ASKPRO_VOICE_WAIT_MS", "0".to_owned())]).await);
     for (n, api, status) in [(0, &patient, "slot_taken"), (1, &hasty, "requested")] {

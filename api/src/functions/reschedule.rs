@@ -29,7 +29,7 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
         let moved = Wish { id: None, date: None, time: None, ..old };
         let there = call.fitting(&moved).await?.into_iter().find(|view| view.starts_at == starts_at);
         let reply = match there {
-            Some(view) => told(call, &view, starts_at, view.starts_at),
+            Some(view) => told(call, &view, starts_at, before(call, &view, starts_at).await?),
             None if found.is_empty() => call.not_found(),
             None => cancel::several(call, &found),
         };
@@ -65,7 +65,7 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
                 call.app.waiting.wait_for(key, Until::AtRest, call.app.voice_wait).await;
             }
             let view = call.app.store.appointment(call.company_id(), accepted.appointment_id).await?;
-            Ok(told(call, &view.ok_or_else(Problem::internal)?, starts_at, meant.starts_at))
+            Ok(told(call, &view.ok_or_else(Problem::internal)?, starts_at, before(call, meant, starts_at).await?))
         }
         Err(AcceptError::Refused(refusal)) => {
             let branch = call.catalog.branches.iter().find(|branch| branch.branch_id == meant.branch_id);
@@ -74,6 +74,15 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
         }
         Err(error) => Ok(call.failed(error)?.with("rescheduled", false)),
     }
+}
+
+/// Where it stood before this move; of one that was found to be done already, where it came from.
+async fn before(call: &Call<'_>, found: &AppointmentView, wished: DateTime<Utc>) -> Result<DateTime<Utc>, Problem> {
+    if found.starts_at != wished {
+        return Ok(found.starts_at);
+    }
+    let stood = call.app.store.stood_before(call.company_id(), found.appointment_id).await?;
+    Ok(stood.unwrap_or(found.starts_at))
 }
 
 /// The new time, of which day and hour must be said.

@@ -51,6 +51,22 @@ struct Fixed {
 }
 
 impl Store {
+    /// Where an appointment stood before its last move; `None` = it was never moved.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn stood_before(&self, company_id: i32, id: AppointmentId) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(sqlx::query_scalar!(
+            r#"SELECT lower(during) AS "starts_at!" FROM slot
+               WHERE company_id = $1 AND appointment_id = $2 AND segment_no = 1
+               ORDER BY promise_version DESC OFFSET 1 LIMIT 1"#,
+            company_id,
+            id.0
+        )
+        .fetch_optional(&self.pool)
+        .await?)
+    }
+
     /// Promises the new time and enqueues the job that moves the booking at Cal.com. Refused by Cal.com, the old time
     /// stands.
     ///

@@ -3,6 +3,7 @@
 //! calendar/host.rs. Deliberately absent: HTTP, waiting, the ledger.
 
 mod host;
+mod slots;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;

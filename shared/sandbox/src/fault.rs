@@ -74,6 +74,8 @@ pub enum On {
     Get,
     /// `GET /v2/bookings`.
     List,
+    /// `GET /v2/slots`.
+    Slots,
 }
 
 impl On {

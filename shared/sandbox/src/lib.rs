@@ -1,9 +1,9 @@
-//! A Cal.com to run against, as stubborn as the real one: API v2 bookings (`cal-api-version: 2024-08-13`) with its
-//! exact bodies, its two shapes of error, its lack of idempotency, its limiter and its webhooks, and beside it an
+//! A Cal.com to run against, as stubborn as the real one: API v2 bookings (`cal-api-version: 2024-08-13`) and slots
+//! (`2024-09-04`) with its exact bodies, its two shapes of error, its lack of idempotency, its limiter and its webhooks, and beside it an
 //! append-only ledger of what arrived, what took effect and what became of each reply.
 //!
 //! It is an independent witness: it shares no code with the gateway that it judges. All state lives in memory under
-//! one lock and dies with the process. Deliberately absent: slots, seats, recurring bookings, teams and payments.
+//! one lock and dies with the process. Deliberately absent: working hours, reservations of slots, seats, recurring bookings, teams and payments.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -33,6 +33,7 @@ mod reply;
 mod request;
 mod scene;
 mod server;
+mod slots;
 mod webhook;
 
 use std::net::SocketAddr;

@@ -55,7 +55,9 @@ impl Server {
             Route::Decline(uid) => format!("/_sandbox/bookings/{uid}/decline"),
             Route::Reassign(uid, _) => format!("/_sandbox/bookings/{uid}/host"),
             Route::Delete(uid) => format!("/_sandbox/bookings/{uid}"),
-            Route::Create | Route::Read(_) | Route::List | Route::Unknown => "/_sandbox/bookings".to_owned(),
+            Route::Create | Route::Read(_) | Route::List | Route::Slots | Route::Unknown => {
+                "/_sandbox/bookings".to_owned()
+            }
         };
         let method = if matches!(route, Route::Delete(_)) { Method::DELETE } else { Method::POST };
         let foretell = |scene: &Scene, now| scene.foretell(route, body, Origin::Others, now);

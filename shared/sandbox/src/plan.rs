@@ -96,7 +96,7 @@ impl Player {
         let Some(on) = on else { return Plan::good(Latency::default()) };
         let latency = match on {
             On::Create | On::Cancel | On::Reschedule => latency,
-            On::Get | On::List => Latency::default(),
+            On::Get | On::List | On::Slots => Latency::default(),
         };
         let ruled = self.rule(on);
         let marked = marker

@@ -11,6 +11,8 @@ use crate::fault::On;
 
 /// The only version of the bookings controller that is here.
 const BOOKINGS_VERSION: &str = "2024-08-13";
+/// The same of the slots controller.
+const SLOTS_VERSION: &str = "2024-09-04";
 
 /// The head of a request, as far as it matters here.
 pub(crate) struct Head {
@@ -28,7 +30,8 @@ impl Head {
         let url = uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string);
         let route = Route::of(&method, uri.path());
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let version_known = text("cal-api-version").as_deref() == Some(BOOKINGS_VERSION);
+        let wanted = if matches!(route, Route::Slots) { SLOTS_VERSION } else { BOOKINGS_VERSION };
+        let version_known = text("cal-api-version").as_deref() == Some(wanted);
         Self { method, uri, url, route, version_known, authorization: text(AUTHORIZATION.as_str()) }
     }
 }
@@ -42,6 +45,7 @@ pub(crate) enum Route {
     Reschedule(String),
     Confirm(String),
     Decline(String),
+    Slots,
     /// To the host of this number. For others only: no path of the API leads here.
     Reassign(String, i64),
     /// For others only, too.
@@ -51,6 +55,9 @@ pub(crate) enum Route {
 
 impl Route {
     fn of(method: &Method, path: &str) -> Self {
+        if path == "/v2/slots" && method == Method::GET {
+            return Self::Slots;
+        }
         let Some(rest) = path.strip_prefix("/v2/bookings") else { return Self::Unknown };
         let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
         match (method, segments.as_slice()) {
@@ -74,6 +81,7 @@ impl Route {
             Self::Reschedule(_) => Some(On::Reschedule),
             Self::Read(_) => Some(On::Get),
             Self::List => Some(On::List),
+            Self::Slots => Some(On::Slots),
             Self::Confirm(_) | Self::Decline(_) | Self::Reassign(..) | Self::Delete(_) | Self::Unknown => None,
         }
     }
@@ -88,7 +96,7 @@ impl Route {
             | Self::Decline(uid)
             | Self::Reassign(uid, _)
             | Self::Delete(uid) => Some(uid),
-            Self::Create | Self::List | Self::Unknown => None,
+            Self::Create | Self::List | Self::Slots | Self::Unknown => None,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::payload::{Event, Occasion};
 use crate::plan::{Latency, Player};
 use crate::replica::Replica;
 use crate::request::{Caller, Head, Received, Route, authenticate};
+use crate::slots;
 
 /// All of it, behind one lock.
 pub(crate) struct Scene {
@@ -73,6 +74,11 @@ impl Scene {
                 }
                 Caller::Anybody => Err(no_authentication()),
             },
+            Route::Slots => {
+                let query = slots::parse(&head.uri)?;
+                let unseen = self.replica.unseen(Instant::now());
+                Ok(Outcome::Shown(Answer::success(StatusCode::OK, self.calendar.slots(&query, &unseen, now)?)))
+            }
             Route::Reassign(..) | Route::Delete(_) | Route::Unknown => Err(no_route(head)),
         }
     }
@@ -97,6 +103,7 @@ impl Scene {
             | Route::Delete(_)
             | Route::Read(_)
             | Route::List
+            | Route::Slots
             | Route::Unknown => Ok(false),
         }
     }
@@ -143,7 +150,9 @@ impl Scene {
             Route::Decline(uid) => (StatusCode::OK, calendar.decline(uid, input::decline(body)?, now)?),
             Route::Reassign(uid, host_id) => (StatusCode::OK, calendar.reassign(uid, *host_id, now)?),
             Route::Delete(uid) => (StatusCode::OK, calendar.delete(uid)?),
-            Route::Read(_) | Route::List | Route::Unknown => return Err(Refusal::not_found("Cannot change anything")),
+            Route::Read(_) | Route::List | Route::Slots | Route::Unknown => {
+                return Err(Refusal::not_found("Cannot change anything"));
+            }
         };
         let at = Instant::now();
         match done.effect {
@@ -214,6 +223,7 @@ impl Scene {
             | Route::Delete(_)
             | Route::Read(_)
             | Route::List
+            | Route::Slots
             | Route::Unknown => Vec::new(),
         };
         let named = head.route.uid().and_then(|uid| self.calendar.find(uid));
@@ -248,7 +258,7 @@ impl Scene {
                 }
             }
             Route::Read(uid) => subject.uid = Some(uid.clone()),
-            Route::List | Route::Unknown => {}
+            Route::List | Route::Slots | Route::Unknown => {}
         }
         subject
     }

@@ -18,5 +18,6 @@ mod program;
 mod receiver;
 mod replica;
 mod reschedule;
+mod slots;
 mod webhook_plan;
 mod webhooks;

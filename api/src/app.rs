@@ -14,6 +14,7 @@ use store::{Store, StoreSettings};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::availability::FreeTime;
 use crate::bell::Bell;
 use crate::waiting::Waiting;
 
@@ -29,6 +30,7 @@ pub struct App {
     pub(crate) voice_wait: Duration,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
+    pub(crate) availability: FreeTime,
 }
 
 impl App {
@@ -42,10 +44,12 @@ impl App {
         let lock_wait = Duration::from_millis(settings.api_lock_wait_ms);
         let database = StoreSettings::read(settings, lock_wait, settings.database_connections)?;
         let store = Arc::new(Store::connect(database).context("the database's settings")?);
+        let availability = FreeTime::new(settings, &store).context("what is free")?;
         let doorbell = Doorbell::new(&QueueSettings::read(settings)).context("the queue's settings")?;
         let (bell, ringing) = Bell::start(doorbell);
         let waiting = Waiting::start(Arc::clone(&store), stop);
         let voice_wait = Duration::from_millis(settings.voice_wait_ms);
-        Ok((Self { store, bell, waiting, voice_wait, clock, metrics: Metrics::of_this_process() }, ringing))
+        let metrics = Metrics::of_this_process();
+        Ok((Self { store, bell, waiting, voice_wait, clock, metrics, availability }, ringing))
     }
 }

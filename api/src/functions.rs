@@ -2,12 +2,13 @@
 //!
 //! A business refusal is a reply, never an HTTP error. Whoever calls may see and change the appointments of this call,
 //! else of the exact number that calls; nothing that the agent says about itself widens that. Deliberately absent:
-//! availability, policies.
+//! policies.
 
 mod book;
 mod cancel;
 mod customer;
 mod parse_date;
+mod check;
 mod query;
 mod reschedule;
 mod services;
@@ -58,6 +59,8 @@ pub(crate) enum Function {
     CheckCustomer,
     /// Says who calls and what time it is.
     Context,
+    /// Says whether a time is free.
+    Check,
 }
 
 impl Function {
@@ -80,6 +83,7 @@ impl Function {
             "get_current_context" | "current_context" | "initialize_call" | "current_time_berlin" => {
                 Some(Self::Context)
             }
+            "check_availability" => Some(Self::Check),
             _ => None,
         }
     }
@@ -96,6 +100,7 @@ impl Function {
             Self::OpeningHours => "get_opening_hours",
             Self::CheckCustomer => "check_customer",
             Self::Context => "get_current_context",
+            Self::Check => "check_availability",
         }
     }
 }
@@ -136,6 +141,7 @@ pub(crate) async fn run(function: Function, call: &Call<'_>) -> Result<Reply, Pr
         (Function::OpeningHours, _) => Ok(services::opening_hours(call)),
         (Function::CheckCustomer, _) => customer::check(call).await,
         (Function::Context, _) => customer::context(call).await,
+        (Function::Check, _) => check::run(call).await,
         (Function::Book | Function::Cancel | Function::Reschedule, None) => {
             let message = call.say(
                 "Ohne Angaben zum Anruf kann ich nichts ändern.",

@@ -1,12 +1,13 @@
 //! The HTTP API: accepts commands, says what became of them, and answers the voice agent's functions.
 //!
-//! It decides nothing by itself: whether a time is free is answered by the transaction that takes it (`store`). It never
-//! speaks to Cal.com; workers do. Deliberately absent: sessions, cookies, caches, CORS, any state that a second process
+//! It decides nothing by itself: whether a time is free is answered by the transaction that takes it (`store`). Of Cal.com it
+//! asks nothing but what is free; workers do the rest. Deliberately absent: sessions, cookies, caches, CORS, any state that a second process
 //! would not have.
 
 mod app;
 mod appointments;
 mod arguments;
+mod availability;
 mod bell;
 mod body;
 mod calcom;

@@ -15,7 +15,9 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::problem::{Alternative, Problem, ProblemBody};
-use crate::{appointments, calcom, callbacks, customers, health, jobs, observe, queues, reschedule, retell, sync};
+use crate::{
+    appointments, availability, calcom, callbacks, customers, health, jobs, observe, queues, reschedule, retell, sync,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -48,6 +50,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(jobs::read))
         .routes(routes!(queues::list))
         .routes(routes!(callbacks::list))
+        .routes(routes!(availability::list))
         .routes(routes!(retell::by_path))
         .routes(routes!(retell::by_body))
         .routes(routes!(calcom::webhook))

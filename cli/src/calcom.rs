@@ -31,6 +31,7 @@ pub(crate) async fn upcoming(
         base_url: settings.calcom_url.clone(),
         timeout: Duration::from_millis(settings.calcom_timeout_ms),
         bookings_version: settings.calcom_bookings_version.clone(),
+        slots_version: settings.calcom_slots_version.clone(),
         body_max_bytes: BODY_BYTES_MAX,
         allow_insecure: settings.calcom_allow_insecure,
     };

@@ -52,6 +52,7 @@ impl<'a> Caller<'a> {
             base_url: format!("{}/v2", front.url),
             timeout: CALL_MAX,
             bookings_version: "2024-08-13".to_owned(),
+            slots_version: "2024-09-04".to_owned(),
             body_max_bytes: 4 << 20,
             allow_insecure: false,
         };

@@ -3,7 +3,7 @@
 //! - `perform`: what happens to every job: claim → act → settle.
 //! - `event`: what happens to a hint from Cal.com: claim → read → settle.
 //! - `act`, `look`: the one request of a job, and the one look when its outcome is not known. No transaction.
-//! - `gate`: lets a request to Cal.com out, if the key's budget does; `budget` tells how the keys stand.
+//! - `budget`: tells how the keys of Cal.com stand. What lets a request out is the crate `gate`.
 //! - `lease`: keeps a claimed job ours beside that.
 //! - `relay`, `rescue`, `holds`, `sweep`, `gauges`: the loops that run beside the jobs (`rounds`). Doubled they do no harm.
 //! - `world`, `bell`, `fleet`, `health`: what all of them share, how it starts, and how it stops.
@@ -15,7 +15,6 @@ mod bell;
 mod budget;
 mod event;
 mod fleet;
-mod gate;
 mod gauges;
 mod health;
 mod held;

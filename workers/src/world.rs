@@ -9,13 +9,13 @@ use std::time::Duration;
 use anyhow::Context;
 use calcom::{Client, ClientSettings, MarkerKeys};
 use chrono::TimeDelta;
+use gate::BucketGate;
 use queue::{Doorbell, QueueSettings};
 use secrecy::SecretString;
 use settings::Settings;
 use store::{SecretKind, Store, StoreError, StoreSettings};
 
 use crate::bell::Bell;
-use crate::gate::BucketGate;
 
 /// The longest answer of Cal.com that is read: 250 bookings of a page are well below a megabyte.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -60,6 +60,7 @@ impl World {
             base_url: settings.calcom_url.clone(),
             timeout: Duration::from_millis(settings.calcom_timeout_ms),
             bookings_version: settings.calcom_bookings_version.clone(),
+            slots_version: settings.calcom_slots_version.clone(),
             body_max_bytes: BODY_BYTES_MAX,
             allow_insecure: settings.calcom_allow_insecure,
         };

@@ -78,7 +78,7 @@ fn understand<'a>(call: &'a Call<'_>, caller: &Caller) -> Result<Wish<'a>, Reply
 }
 
 /// A day and a time on it, wherever they were said.
-fn starts_at(call: &Call<'_>) -> Result<DateTime<Utc>, Reply> {
+pub(super) fn starts_at(call: &Call<'_>) -> Result<DateTime<Utc>, Reply> {
     if let Some(exact) = call.args.text(arguments::DATETIME).and_then(|t| when::moment(&t, call.time_zone(), call.now))
     {
         return Ok(exact);
@@ -121,7 +121,7 @@ fn missing(message: String, fields: &[&str]) -> Reply {
 }
 
 /// By id, name or alias; the only one if none is named.
-fn service<'a>(call: &'a Call<'_>, branch: &Branch) -> Result<&'a Service, Reply> {
+pub(super) fn service<'a>(call: &'a Call<'_>, branch: &Branch) -> Result<&'a Service, Reply> {
     let listed = || call.services_listed(branch.branch_id);
     let Some(wanted) = call.args.text(arguments::SERVICE) else {
         let mut here = call.services(Some(branch.branch_id));
@@ -142,7 +142,7 @@ fn unknown_service(call: &Call<'_>, branch: &Branch) -> Reply {
 }
 
 /// By id, name or first name, among those who do the service there; `None` = anybody.
-fn staff(call: &Call<'_>, branch: &Branch, service: &Service) -> Result<Option<i32>, Reply> {
+pub(super) fn staff(call: &Call<'_>, branch: &Branch, service: &Service) -> Result<Option<i32>, Reply> {
     let Some(wanted) = call.args.text(arguments::STAFF) else { return Ok(None) };
     let wanted = wanted.to_lowercase();
     let able = |id: i32| {
@@ -310,7 +310,7 @@ pub(super) fn refused(call: &Call<'_>, wished: DateTime<Utc>, branch: &Branch, r
 }
 
 /// The end of the sentence, and the field, that name what is free instead.
-fn instead(call: &Call<'_>, wished: DateTime<Utc>, offers: &[Offer]) -> (String, Value) {
+pub(super) fn instead(call: &Call<'_>, wished: DateTime<Utc>, offers: &[Offer]) -> (String, Value) {
     let sentence = offers.first().map_or_else(String::new, |offer| {
         let first = call.language.offer(offer.during.start(), wished, call.time_zone());
         call.say(&format!(" Frei wäre {first}."), &format!(" Free would be {first}."))
@@ -337,6 +337,7 @@ fn alternative(call: &Call<'_>, wished: DateTime<Utc>, offer: &Offer) -> Value {
         "time": local.format("%H:%M").to_string(),
         "date": local.format("%d.%m.%Y").to_string(),
         "description": call.language.offer(offer.during.start(), wished, call.time_zone()),
+        "spoken": call.language.offer(offer.during.start(), wished, call.time_zone()),
         "spoken_time": call.language.time(local.time()),
         "staff": staff.map(|staff| staff.name.as_str()),
     })

@@ -38,6 +38,8 @@ pub struct ClientSettings {
     pub timeout: Duration,
     /// The `cal-api-version` of the bookings endpoints; `2024-08-13` is what this crate was written for.
     pub bookings_version: String,
+    /// The same of the slots endpoint, which has versions of its own; `2024-09-04` is what this crate was written for.
+    pub slots_version: String,
     /// The longest answer that is read, in bytes.
     pub body_max_bytes: usize,
     /// Allows any `http://` host, and any private address: for a sandbox or a Cal.com in the own network.
@@ -57,7 +59,7 @@ pub enum ClientError {
     #[error("the base URL of Cal.com names a private address (allowed only with calcom_allow_insecure)")]
     PrivateAddress,
     /// A version that cannot be written into a header.
-    #[error("the bookings version of Cal.com must be a date like 2024-08-13")]
+    #[error("the versions of Cal.com's endpoints must be dates like 2024-08-13")]
     Version,
     /// TLS could not be set up; often there are no root certificates on this machine.
     #[error("the HTTP client cannot be built (are root certificates installed?)")]
@@ -76,6 +78,7 @@ struct Inner {
     http: reqwest::Client,
     gate: Arc<dyn Gate>,
     base: Url,
+    slots_version: HeaderValue,
     timeout: Duration,
     body_max_bytes: usize,
 }
@@ -93,10 +96,8 @@ impl Client {
     /// A base URL that may not be used, a version that is no header value, or no TLS on this machine.
     pub fn new(settings: ClientSettings, gate: Arc<dyn Gate>) -> Result<Self, ClientError> {
         let checked = address::check(&settings.base_url, settings.allow_insecure)?;
-        let version = HeaderValue::from_str(&settings.bookings_version).map_err(|_| ClientError::Version)?;
-        if version.is_empty() {
-            return Err(ClientError::Version);
-        }
+        let version = version(&settings.bookings_version)?;
+        let slots_version = self::version(&settings.slots_version)?;
         let mut http = reqwest::Client::builder()
             .user_agent(concat!("askpro-gateway/", env!("CARGO_PKG_VERSION")))
             .default_headers(HeaderMap::from_iter([
@@ -119,6 +120,7 @@ impl Client {
             http: http.build().map_err(ClientError::Build)?,
             gate,
             base: checked.url,
+            slots_version,
             timeout: settings.timeout,
             body_max_bytes: settings.body_max_bytes,
         };
@@ -144,6 +146,11 @@ impl Client {
             path.pop_if_empty().extend(segments);
         }
         self.inner.http.request(method, url)
+    }
+
+    /// As [`Client::request`], in the version of the slots endpoint.
+    pub(crate) fn request_slots(&self) -> RequestBuilder {
+        self.request(Method::GET, &["slots"]).header(API_VERSION, self.inner.slots_version.clone())
     }
 
     /// Sends a request once and reads the body of a 2xx, not longer than until `until`.
@@ -253,4 +260,9 @@ impl Client {
         }
         Ok(body)
     }
+}
+
+/// A `cal-api-version` that can be sent. Without one Cal.com falls back to an older controller in silence.
+fn version(text: &str) -> Result<HeaderValue, ClientError> {
+    HeaderValue::from_str(text).ok().filter(|version| !version.is_empty()).ok_or(ClientError::Version)
 }

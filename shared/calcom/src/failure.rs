@@ -18,6 +18,7 @@ pub(crate) enum Asked<'a> {
     Reschedule { uid: &'a str },
     Get { uid: &'a str },
     List,
+    Slots,
 }
 
 impl Asked<'_> {
@@ -29,6 +30,7 @@ impl Asked<'_> {
             Asked::Reschedule { .. } => "reschedule",
             Asked::Get { .. } => "get",
             Asked::List => "list",
+            Asked::Slots => "slots",
         }
     }
 
@@ -37,6 +39,7 @@ impl Asked<'_> {
         match self {
             Asked::Create | Asked::Cancel { .. } | Asked::Reschedule { .. } => Purpose::Act,
             Asked::Get { .. } | Asked::List => reads,
+            Asked::Slots => Purpose::Slots,
         }
     }
 }
@@ -97,7 +100,7 @@ impl On {
             Asked::Create => self == On::Booking,
             Asked::Cancel { .. } => self == On::Cancel || self == On::CancelOrReschedule,
             Asked::Reschedule { .. } => self != On::Cancel,
-            Asked::Get { .. } | Asked::List => false,
+            Asked::Get { .. } | Asked::List | Asked::Slots => false,
         }
     }
 }
@@ -215,7 +218,7 @@ pub(crate) fn answer(asked: Asked<'_>, failure: Failure) -> Answer {
 fn refusal(asked: Asked<'_>, status: u16, message: Option<&str>) -> Answer {
     let uid = match asked {
         Asked::Cancel { uid } | Asked::Reschedule { uid } | Asked::Get { uid } => Some(uid),
-        Asked::Create | Asked::List => None,
+        Asked::Create | Asked::List | Asked::Slots => None,
     };
     let row = TABLE.iter().find(|Row(on, at, text, _)| {
         let at_status = match at {
@@ -250,9 +253,12 @@ pub(crate) fn look(asked: Asked<'_>, failure: Failure) -> Result<(), LookFailure
             {
                 Ok(())
             }
-            Asked::Get { .. } | Asked::List | Asked::Create | Asked::Cancel { .. } | Asked::Reschedule { .. } => {
-                Err(LookFailure::Other)
-            }
+            Asked::Get { .. }
+            | Asked::List
+            | Asked::Slots
+            | Asked::Create
+            | Asked::Cancel { .. }
+            | Asked::Reschedule { .. } => Err(LookFailure::Other),
         },
         Failure::Ambiguous { why: _, wait } => Err(LookFailure::NoAnswer { wait }),
         Failure::Client { .. } => Err(LookFailure::Other),

@@ -12,6 +12,7 @@ mod client;
 mod failure;
 mod gate;
 mod marker;
+mod slots;
 mod wire;
 
 pub use bookings::{Attendee, Create, ListQuery};

@@ -126,6 +126,23 @@ struct BookingBody {
     rescheduled_from_uid: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct SlotBody {
+    start: DateTime<Utc>,
+}
+
+/// The starts of a 2xx to a question for slots, earliest first. `None`: not the envelope, or a start that cannot be read.
+pub(crate) fn slots(body: &[u8]) -> Option<Vec<DateTime<Utc>>> {
+    let days: Success<BTreeMap<String, Vec<SlotBody>>> = serde_json::from_slice(body).ok()?;
+    if days.status != "success" {
+        return None;
+    }
+    let mut starts: Vec<_> = days.data.into_values().flatten().map(|slot| slot.start).collect();
+    starts.sort_unstable();
+    starts.dedup();
+    Some(starts)
+}
+
 /// The booking of a 2xx. `None`: not the envelope, not a booking, or one that makes no sense; a recurring or seated
 /// event type answers with an array, which is none of ours.
 pub(crate) fn booking(body: &[u8], markers: &MarkerKeys, company: i32) -> Option<Booking> {

@@ -47,6 +47,8 @@ pub enum Purpose {
     Look,
     /// Compares without a cause: up to four fifths.
     Sweep,
+    /// Asks what is free: up to half. However many ask, the other half brings promises.
+    Slots,
 }
 
 impl Purpose {
@@ -56,6 +58,7 @@ impl Purpose {
             Self::Act => 9,
             Self::Look => 10,
             Self::Sweep => 8,
+            Self::Slots => 5,
         };
         u32::try_from(u64::from(requests) * tenths / 10).unwrap_or(requests)
     }
@@ -387,7 +390,7 @@ mod tests {
     }
 
     fn purpose() -> impl Strategy<Value = Purpose> {
-        prop_oneof![Just(Purpose::Act), Just(Purpose::Look), Just(Purpose::Sweep)]
+        prop_oneof![Just(Purpose::Act), Just(Purpose::Look), Just(Purpose::Sweep), Just(Purpose::Slots)]
     }
 
     /// A bucket that is down since 0 ms; its first probe is due at 1,000 ms.
@@ -594,6 +597,15 @@ mod tests {
         assert_eq!((act(68), act(107)), (Some(at(76_000)), Some(at(76_000))));
         assert_eq!(act(108), Some(at(76_000)), "what does not fit into this window fits into the next");
         assert_eq!(bucket.rest(at(10_000), TERMS, 500).look, None);
+    }
+
+    #[test]
+    fn questions_for_free_time_leave_half_of_the_budget() {
+        let mut bucket = Bucket::default();
+        let asked = (0..200).filter(|_| goes(&mut bucket, 0, Purpose::Slots)).count();
+        let acted = (0..200).filter(|_| goes(&mut bucket, 0, Purpose::Act)).count();
+        assert_eq!((asked, acted), (60, 48));
+        assert!(!goes(&mut bucket, 0, Purpose::Slots) && goes(&mut bucket, 0, Purpose::Look));
     }
 
     #[test]

@@ -44,6 +44,13 @@ impl Hours {
         )
     }
 
+    /// Does the clock on the wall show this time for the second time, at the end of summer time? Whoever says the time
+    /// means the first.
+    fn is_said_before(&self, at: DateTime<Utc>) -> bool {
+        let wall = at.with_timezone(&self.time_zone).naive_local();
+        self.time_zone.from_local_datetime(&wall).earliest().is_some_and(|first| first.with_timezone(&Utc) != at)
+    }
+
     fn instant(&self, day: NaiveDate, time: NaiveTime, later: bool) -> Option<DateTime<Utc>> {
         let wall = day.and_time(time);
         let found = |wall: chrono::NaiveDateTime| {
@@ -88,7 +95,8 @@ pub struct Offer {
     pub during: TimeRange,
 }
 
-/// The next free starts, earliest first; at one start the earlier diary wins.
+/// The next free starts, earliest first; at one start the earlier diary wins. A local time that a clock change repeats is
+/// offered once.
 pub fn next_free(hours: &Hours, wish: Wish, diaries: &[Diary]) -> Vec<Offer> {
     let first_day = wish.from.with_timezone(&hours.time_zone).date_naive();
     let step = TimeDelta::minutes(wish.granularity_minutes.max(1).into());
@@ -101,6 +109,7 @@ pub fn next_free(hours: &Hours, wish: Wish, diaries: &[Diary]) -> Vec<Offer> {
             while let Some(during) = TimeRange::starting(start, wish.minutes).filter(|d| d.end() <= open.end()) {
                 let free = |d: &&Diary| !d.busy.iter().any(|b| b.overlaps(during));
                 if start >= wish.from
+                    && !hours.is_said_before(start)
                     && let Some(diary) = diaries.iter().find(free)
                 {
                     offers.push(Offer { staff_id: diary.staff_id, during });
@@ -146,6 +155,26 @@ mod tests {
         for (zone, from, first) in table {
             let offers = next_free(&hours(zone), wish(from), &[Diary { staff_id: 1, busy: vec![] }]);
             assert_eq!(offers[0].during.start(), utc(first), "{zone} {from}");
+        }
+    }
+
+    #[test]
+    fn a_day_with_a_clock_change_has_no_time_that_is_not_and_none_twice() {
+        let open = Opening { weekday: 7, opens: NaiveTime::MIN, closes: NaiveTime::from_hms_opt(6, 0, 0).unwrap() };
+        let night = Hours { time_zone: chrono_tz::Europe::Berlin, openings: vec![open] };
+        let free = [Diary { staff_id: 1, busy: vec![] }];
+        for (from, hours_said) in
+            [("2026-03-28T23:00:00Z", [0, 1, 3, 4, 5].as_slice()), ("2026-10-24T22:00:00Z", &[0, 1, 2, 3, 4, 5])]
+        {
+            let wish = Wish { from: utc(from), minutes: 15, granularity_minutes: 15, days: 1, limit: usize::MAX };
+            let offers = next_free(&night, wish, &free);
+            let said = offers.iter().map(|o| o.during.start().with_timezone(&night.time_zone).naive_local());
+            let all = hours_said.iter().flat_map(|hour| [0, 15, 30, 45].map(|minute| (*hour, minute)));
+            let day = said.clone().next().unwrap().date();
+            assert_eq!(
+                said.collect::<Vec<_>>(),
+                all.map(|(h, m)| day.and_hms_opt(h, m, 0).unwrap()).collect::<Vec<_>>()
+            );
         }
     }
 

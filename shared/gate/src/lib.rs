@@ -1,4 +1,5 @@
-//! The gate to Cal.com of this process: it asks the record's bucket, for everybody who asks meanwhile at once.
+//! The gate to Cal.com of a process: it asks the record's bucket, for everybody who asks meanwhile at once. API and workers
+//! have one each, and the bucket is the fleet's.
 //!
 //! One transaction a key is under way; whoever comes during it goes with the next. So the bucket's row costs a
 //! transaction a request only as long as that is cheap, and nothing is taken that nobody uses. Deliberately absent:
@@ -21,7 +22,7 @@ use tokio::time::timeout;
 const TELL_MAX: Duration = Duration::from_secs(1);
 
 /// Where questions about a key are answered, many at once.
-pub(crate) trait Bucket: Send + Sync + 'static {
+pub trait Bucket: Send + Sync + 'static {
     /// One reply to each question.
     fn ask(&self, key: Fingerprint, questions: Vec<Question>) -> Soon<'_, Result<Replies, StoreError>>;
 }
@@ -33,7 +34,7 @@ impl Bucket for Store {
 }
 
 /// Lets a request out if the bucket of its key does.
-pub(crate) struct BucketGate<B> {
+pub struct BucketGate<B> {
     bucket: B,
     keys: Mutex<HashMap<Fingerprint, Arc<Key>>>,
 }
@@ -52,7 +53,8 @@ struct Key {
 }
 
 impl<B: Bucket> BucketGate<B> {
-    pub(crate) fn new(bucket: B) -> Self {
+    /// In front of this bucket.
+    pub fn new(bucket: B) -> Self {
         Self { bucket, keys: Mutex::default() }
     }
 

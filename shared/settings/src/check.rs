@@ -39,6 +39,8 @@ pub(crate) fn check(settings: &Settings, shown: &[Shown]) -> Result<(), Settings
         ("api_lock_wait_ms", settings.api_lock_wait_ms),
         ("worker_lock_wait_ms", settings.worker_lock_wait_ms),
         ("hold_ttl_seconds", settings.hold_ttl_seconds),
+        ("availability_ttl_ms", settings.availability_ttl_ms),
+        ("availability_wait_ms", settings.availability_wait_ms),
         ("slot_granularity_minutes", u64::from(settings.slot_granularity_minutes)),
     ] {
         if value == 0 {

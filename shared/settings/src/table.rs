@@ -68,6 +68,8 @@ settings! {
     calcom_allow_insecure: bool = Some("false"), Plain;
     /// The `cal-api-version` that is sent to the bookings endpoints.
     calcom_bookings_version: String = Some("2024-08-13"), Plain;
+    /// The `cal-api-version` that is sent to the slots endpoint.
+    calcom_slots_version: String = Some("2024-09-04"), Plain;
     /// A call to Cal.com is given up after this many milliseconds; what it did is then unknown.
     calcom_timeout_ms: u64 = Some("8000"), Plain;
     /// Requests a minute that the whole fleet makes with one key of Cal.com; a tenth of them is kept for finding out what
@@ -113,6 +115,10 @@ settings! {
     hold_ttl_seconds: u64 = Some("120"), Plain;
     /// The grid of offered starts, in minutes.
     slot_granularity_minutes: u32 = Some("15"), Plain;
+    /// What Cal.com says is free is believed for this many milliseconds, by the whole fleet; then it is asked again.
+    availability_ttl_ms: u64 = Some("30000"), Plain;
+    /// Whoever asks what is free waits this many milliseconds for Cal.com; then the answer comes from the record alone.
+    availability_wait_ms: u64 = Some("2500"), Plain;
     /// The domain of the address that Cal.com gets for a caller who gave none.
     attendee_domain: String = Some("anonym.invalid"), Plain;
     /// The slug of the company that the old gateway's paths serve; without it they do not exist.

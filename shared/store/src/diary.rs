@@ -84,6 +84,19 @@ pub(crate) async fn alternatives(
     granularity_minutes: u16,
 ) -> Result<Vec<Offer>, StoreError> {
     let Some(until) = from.checked_add_signed(TimeDelta::days(i64::from(DAYS) + 1)) else { return Ok(vec![]) };
+    let diaries = diaries(conn, company_id, staff, from, until).await?;
+    let wish = Wish { from, minutes, granularity_minutes, days: DAYS, limit: OFFERS };
+    Ok(next_free(hours, wish, &diaries))
+}
+
+/// Who is occupied when between these, as this snapshot has it; in the order of `staff`.
+pub(crate) async fn diaries(
+    conn: &mut PgConnection,
+    company_id: i32,
+    staff: &[i32],
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<Diary>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT staff_id AS "staff_id!", lower(during) AS "starts_at!", upper(during) AS "ends_at!" FROM slot
            WHERE company_id = $1 AND staff_id = ANY($2) AND during && tstzrange($3, $4)
@@ -98,13 +111,12 @@ pub(crate) async fn alternatives(
     )
     .fetch_all(conn)
     .await?;
-    let diaries: Vec<Diary> = staff
+    let diaries = staff
         .iter()
         .map(|&staff_id| {
             let own = rows.iter().filter(|r| r.staff_id == staff_id);
             Diary { staff_id, busy: own.filter_map(|r| TimeRange::new(r.starts_at, r.ends_at)).collect() }
         })
         .collect();
-    let wish = Wish { from, minutes, granularity_minutes, days: DAYS, limit: OFFERS };
-    Ok(next_free(hours, wish, &diaries))
+    Ok(diaries)
 }

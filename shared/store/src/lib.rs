@@ -4,6 +4,7 @@
 //! needs no database: those are in `domain`. Time is the database's clock.
 
 mod accept;
+mod agenda;
 mod api_key;
 mod calcom_key;
 mod callback;
@@ -46,6 +47,7 @@ mod timeline;
 mod upsert;
 mod vault;
 
+pub use agenda::{Agenda, Own, Stretch};
 pub use api_key::{Principal, Scope};
 pub use calcom_key::{Fingerprint, KeyStanding, Question, Replies, Reply};
 pub use callback::CalledBack;

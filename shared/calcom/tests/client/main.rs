@@ -31,6 +31,7 @@ pub(crate) fn settings(base_url: String) -> ClientSettings {
         base_url,
         timeout: Duration::from_secs(5),
         bookings_version: "2024-08-13".to_owned(),
+        slots_version: "2024-09-04".to_owned(),
         body_max_bytes: 1 << 20,
         allow_insecure: false,
     }

@@ -35,7 +35,7 @@ impl Hours {
 
     /// The openings of one local day as instants. A local time that a DST change skips is moved to the first that
     /// exists; one that it repeats means the earlier opening and the later closing.
-    fn open_on(&self, day: NaiveDate) -> impl Iterator<Item = TimeRange> + '_ {
+    pub(crate) fn open_on(&self, day: NaiveDate) -> impl Iterator<Item = TimeRange> + '_ {
         self.openings.iter().filter(move |o| u32::from(o.weekday) == day.weekday().number_from_monday()).filter_map(
             move |o| {
                 let opens = self.instant(day, o.opens, false)?;
@@ -51,7 +51,7 @@ impl Hours {
         self.time_zone.from_local_datetime(&wall).earliest().is_some_and(|first| first.with_timezone(&Utc) != at)
     }
 
-    fn instant(&self, day: NaiveDate, time: NaiveTime, later: bool) -> Option<DateTime<Utc>> {
+    pub(crate) fn instant(&self, day: NaiveDate, time: NaiveTime, later: bool) -> Option<DateTime<Utc>> {
         let wall = day.and_time(time);
         let found = |wall: chrono::NaiveDateTime| {
             let local = self.time_zone.from_local_datetime(&wall);

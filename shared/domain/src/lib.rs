@@ -3,6 +3,7 @@
 //! Time and chance are arguments; whoever calls us has locked what it read. Deliberately absent: SQL, JSON, HTTP
 //! status codes, and everything that could make two runs with the same arguments differ.
 
+pub mod alternatives;
 pub mod answer;
 pub mod appointment;
 pub mod budget;

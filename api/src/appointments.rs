@@ -17,15 +17,17 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use store::{
-    AcceptError, Accepted, AppointmentView, BookingCommand, CancelCommand, CustomerFacts, Enqueued, How, Replay,
-    RequestKey, Source, Who,
+    AcceptError, Accepted, AppointmentView, BookingCommand, CancelCommand, CustomerFacts, Enqueued, HoldUse, How,
+    Replay, RequestKey, Source, TokenHash, Who,
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::body::{Raw, V1_BYTES_MAX, must_be_json};
+use crate::candidates::{self, CandidateTime};
 use crate::fields::{Fields, Text};
+use crate::holds::hold_token;
 use crate::key::{MayBook, MayRead};
 use crate::person::{EMAIL_CHARS_MAX, NAME_CHARS_MAX, PHONE_CHARS_MAX, own_email, phone};
 use crate::prefer::{self, etag};
@@ -40,6 +42,7 @@ const INSTANT_CHARS_MAX: usize = 40;
 /// A wish for an appointment.
 #[derive(Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "describes the wire in the OpenAPI document")]
 pub(crate) struct NewAppointment {
     /// Where.
     branch_id: i32,
@@ -47,8 +50,14 @@ pub(crate) struct NewAppointment {
     service_id: i32,
     /// With whom; absent = anybody who does it there.
     staff_id: Option<i32>,
-    /// When, with offset, on a whole minute.
-    starts_at: DateTime<FixedOffset>,
+    /// When, with offset, on a whole minute. Instead of it: `any_of`.
+    starts_at: Option<DateTime<FixedOffset>>,
+    /// Several times that would do: the first that is free is booked, and one only.
+    #[schema(min_items = 1, max_items = 20)]
+    any_of: Option<Vec<CandidateTime>>,
+    /// The token of a hold, which becomes this appointment. One that has run out is no reason to refuse.
+    #[schema(max_length = 100)]
+    hold_token: Option<String>,
     /// For whom.
     customer: NewCustomer,
     /// For the business.
@@ -80,13 +89,30 @@ pub(crate) struct Cancellation {
     reason: Option<String>,
 }
 
-impl NewAppointment {
+/// [`NewAppointment`], read.
+#[derive(Debug)]
+struct Wish {
+    branch_id: i32,
+    service_id: i32,
+    staff_id: Option<i32>,
+    /// Never empty.
+    times: Vec<CandidateTime>,
+    hold: Option<TokenHash>,
+    customer: NewCustomer,
+    notes: Option<String>,
+}
+
+impl Wish {
     fn read(raw: &[u8]) -> Result<Self, Problem> {
         let mut fields = Fields::parse(raw)?;
         let branch_id = fields.id("branch_id")?;
         let service_id = fields.id("service_id")?;
         let staff_id = fields.optional_id("staff_id")?;
-        let starts_at = read_start(&mut fields)?;
+        let times = match candidates::any_of(&mut fields)? {
+            Some(times) => times,
+            None => vec![CandidateTime::only(read_start(&mut fields)?)],
+        };
+        let hold = hold_token(&mut fields)?;
         let mut customer = fields.object("customer")?;
         let notes = fields.optional_text("notes", Text::Paragraph, NOTES_CHARS_MAX)?;
         fields.finish()?;
@@ -94,7 +120,8 @@ impl NewAppointment {
         let phone = customer.optional_text("phone", Text::Line, PHONE_CHARS_MAX)?;
         let email = customer.optional_text("email", Text::Line, EMAIL_CHARS_MAX)?;
         customer.finish()?;
-        Ok(Self { branch_id, service_id, staff_id, starts_at, customer: NewCustomer { name, phone, email }, notes })
+        let customer = NewCustomer { name, phone, email };
+        Ok(Self { branch_id, service_id, staff_id, times, hold, customer, notes })
     }
 
     fn command(self, company_id: i32, language: String, key: Option<RequestKey>) -> Result<BookingCommand, Problem> {
@@ -105,18 +132,22 @@ impl NewAppointment {
             (None, Some(key)) => Identity::Anonymous(key.key.clone()),
             (None, None) => Identity::Anonymous(format!("api:{}", Uuid::now_v7())),
         };
+        let mut times = self.times.iter().map(|time| time.candidate(self.staff_id));
+        let first = times.next().ok_or_else(|| Problem::missing("starts_at"))?;
         Ok(BookingCommand {
             company_id,
             branch_id: self.branch_id,
             service_id: self.service_id,
-            staff_id: self.staff_id,
-            starts_at: self.starts_at.with_timezone(&Utc),
+            staff_id: first.staff_id,
+            starts_at: first.starts_at,
             who,
             facts: CustomerFacts { name: self.customer.name, email: self.customer.email, phone, language },
             notes: self.notes,
             source: Source::Api,
             call: None,
             key,
+            hold: self.hold,
+            or_else: times.collect(),
         })
     }
 }
@@ -128,7 +159,7 @@ pub(crate) fn read_start(fields: &mut Fields) -> Result<DateTime<FixedOffset>, P
     DateTime::parse_from_rfc3339(&written)
         .ok()
         .filter(|at| at.second() == 0 && at.nanosecond() == 0)
-        .ok_or_else(|| Problem::invalid("starts_at", wanted))
+        .ok_or_else(|| Problem::invalid(&fields.path("starts_at"), wanted))
 }
 
 /// An appointment, as promised, and what is known of Cal.com's side.
@@ -208,6 +239,10 @@ pub(crate) struct Outcome {
     appointment: Appointment,
     /// `null` if nothing was left to do.
     job: Option<AcceptedJob>,
+    /// What became of `hold_token`: used, expired (the time was still free), unfit (the hold is of another time, length or
+    /// member of staff); absent if none was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<&'static str>,
 }
 
 /// Ask for an appointment.
@@ -230,14 +265,15 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     must_be_json(&headers)?;
     let key = request_key(&headers, "POST /v1/appointments", &body)?;
-    let wish = NewAppointment::read(&body)?;
+    let wish = Wish::read(&body)?;
     let company = app.store.company_by_id(company_id).await?.ok_or_else(Problem::not_found)?;
     let command = wish.command(company_id, company.language, key)?;
     let accepted = match app.store.accept_booking(&command).await {
         Ok(accepted) => accepted,
         Err(error) => {
             let offers = matches!(&error, AcceptError::Refused(no) if !no.alternatives().is_empty());
-            let time_zone = if offers { branch_zone(&app, &command).await? } else { company.time_zone };
+            let branch_id = command.branch_id;
+            let time_zone = if offers { branch_zone(&app, company_id, branch_id).await? } else { company.time_zone };
             return Err(Problem::not_accepted(error, time_zone));
         }
     };
@@ -250,8 +286,8 @@ pub(crate) async fn create(
     let done = match (accepted.how, view.status) {
         (How::Replayed | How::AlreadyYours | How::Unchanged, _) => Done::Known,
         (How::New, Status::Rejected) if !wait.is_zero() => {
-            let instead = app.store.free_instead(&command).await?;
-            let time_zone = branch_zone(&app, &command).await?;
+            let instead = app.store.free_instead(&command.sought(), view.starts_at).await?;
+            let time_zone = branch_zone(&app, company_id, command.branch_id).await?;
             return Err(Problem::rejected(accepted.appointment_id, view.reason.as_deref(), &instead, time_zone));
         }
         (How::New, Status::Scheduled) if !wait.is_zero() => Done::Confirmed,
@@ -261,9 +297,9 @@ pub(crate) async fn create(
 }
 
 /// Alternatives are told in the branch's own time.
-async fn branch_zone(app: &App, command: &BookingCommand) -> Result<Tz, Problem> {
-    let catalog = app.store.catalog(command.company_id).await?;
-    let branch = catalog.branches.iter().find(|branch| branch.branch_id == command.branch_id);
+pub(crate) async fn branch_zone(app: &App, company_id: i32, branch_id: i32) -> Result<Tz, Problem> {
+    let catalog = app.store.catalog(company_id).await?;
+    let branch = catalog.branches.iter().find(|branch| branch.branch_id == branch_id);
     Ok(branch.map_or(catalog.company.time_zone, |branch| branch.hours.time_zone))
 }
 
@@ -383,7 +419,8 @@ pub(crate) async fn cancel(
 pub(crate) fn answer(done: Done, accepted: &Accepted, view: AppointmentView, wait: Duration) -> Response {
     let (id, version) = (accepted.appointment_id, view.version);
     let job = accepted.job.as_ref().map(|job| AcceptedJob::of(job, id));
-    let mut response = (done.status(), Json(Outcome { appointment: view.into(), job })).into_response();
+    let hold = accepted.hold.map(HoldUse::as_str);
+    let mut response = (done.status(), Json(Outcome { appointment: view.into(), job, hold })).into_response();
     insert(&mut response, LOCATION, &format!("/v1/appointments/{id}"));
     insert(&mut response, ETAG, &etag(version));
     if !wait.is_zero() {
@@ -422,8 +459,8 @@ mod tests {
         json!({"branch_id": 1, "service_id": 2, "starts_at": "2026-11-25T14:30:00+01:00", "customer": {"name": "Lena Vogt"}})
     }
 
-    fn read(body: &Value) -> Result<NewAppointment, Problem> {
-        NewAppointment::read(body.to_string().as_bytes())
+    fn read(body: &Value) -> Result<Wish, Problem> {
+        Wish::read(body.to_string().as_bytes())
     }
 
     fn command(body: &Value) -> Result<BookingCommand, &'static str> {

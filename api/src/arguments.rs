@@ -32,6 +32,10 @@ pub(crate) const NEW_DATE: &[&str] = &["new_date", "new_datum", "neues_datum"];
 pub(crate) const NEW_TIME: &[&str] = &["new_time", "new_uhrzeit", "neue_uhrzeit"];
 pub(crate) const CONFIRMED_MOVE: &[&str] = &["bestaetigung", "bestätigung", "confirm_reschedule", "confirm"];
 pub(crate) const CALL: &[&str] = &["call_id"];
+pub(crate) const RESERVATION: &[&str] = &["reservation_uid", "reservation_id", "hold_token", "uid"];
+pub(crate) const AFTER: &[&str] = &["after", "ab", "from", "nach"];
+pub(crate) const SEARCH_DAYS: &[&str] = &["search_days", "days", "tage"];
+pub(crate) const CANDIDATES: &[&str] = &["any_of", "candidates", "datetimes", "alternatives", "termine"];
 pub(crate) const CONFIRMED: &[&str] = &["bestaetigung", "bestätigung", "confirm_booking", "confirm"];
 
 /// What a language model writes where it knows nothing.
@@ -92,6 +96,16 @@ impl Arguments {
                 .map(Value::to_string)
                 .next()
         })
+    }
+
+    /// The first of `names` that is a list, as it is, or a text that holds one; else nothing.
+    pub(crate) fn list(&self, names: &[&str]) -> Vec<Value> {
+        let list = |name: &&str| match self.0.get(*name)? {
+            Value::Array(list) => Some(list.clone()),
+            Value::String(text) => serde_json::from_str::<Vec<Value>>(text).ok(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+        };
+        names.iter().find_map(list).unwrap_or_default()
     }
 
     /// Was it said, as a boolean or in words, that this is *not* so?

@@ -48,7 +48,8 @@ impl Fields {
         Self { prefix, rest, known: Vec::new() }
     }
 
-    fn path(&self, name: &str) -> String {
+    /// As a refusal names the field.
+    pub(crate) fn path(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
@@ -105,6 +106,22 @@ impl Fields {
                 Err(Problem::invalid(&self.path(name), "must be an object"))
             }
         }
+    }
+
+    /// A list of 1 to `most` objects, if it is there.
+    pub(crate) fn optional_objects(&mut self, name: &'static str, most: usize) -> Result<Option<Vec<Self>>, Problem> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let path = self.path(name);
+        let wanted = || Problem::invalid(&path, &format!("must be a list of 1 to {most} objects"));
+        let Value::Array(list) = value else { return Err(wanted()) };
+        if list.is_empty() || list.len() > most {
+            return Err(wanted());
+        }
+        let object = |(n, one)| match one {
+            Value::Object(rest) => Ok(Self::of(format!("{path}[{n}]."), rest)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(wanted()),
+        };
+        list.into_iter().enumerate().map(object).collect::<Result<_, _>>().map(Some)
     }
 
     /// Nothing may be left.

@@ -4,11 +4,15 @@
 //! else of the exact number that calls; nothing that the agent says about itself widens that. Deliberately absent:
 //! policies.
 
+mod alternatives;
 mod book;
 mod cancel;
-mod customer;
-mod parse_date;
 mod check;
+mod confirm;
+mod customer;
+mod first_free;
+mod hold;
+mod parse_date;
 mod query;
 mod reschedule;
 mod services;
@@ -61,6 +65,18 @@ pub(crate) enum Function {
     Context,
     /// Says whether a time is free.
     Check,
+    /// Keeps a time.
+    Reserve,
+    /// Gives a kept time back.
+    Release,
+    /// Says what is free near a time.
+    Alternatives,
+    /// Says what is free next.
+    NextAvailable,
+    /// Books the first of several times that is free.
+    BookFirstFree,
+    /// Says what became of this call's booking.
+    Confirm,
 }
 
 impl Function {
@@ -84,6 +100,12 @@ impl Function {
                 Some(Self::Context)
             }
             "check_availability" => Some(Self::Check),
+            "reserve_slot" => Some(Self::Reserve),
+            "release_slot_reservation" => Some(Self::Release),
+            "get_alternatives" => Some(Self::Alternatives),
+            "find_next_available" => Some(Self::NextAvailable),
+            "book_first_free" => Some(Self::BookFirstFree),
+            "confirm_booking" => Some(Self::Confirm),
             _ => None,
         }
     }
@@ -101,6 +123,12 @@ impl Function {
             Self::CheckCustomer => "check_customer",
             Self::Context => "get_current_context",
             Self::Check => "check_availability",
+            Self::Reserve => "reserve_slot",
+            Self::Release => "release_slot_reservation",
+            Self::Alternatives => "get_alternatives",
+            Self::NextAvailable => "find_next_available",
+            Self::BookFirstFree => "book_first_free",
+            Self::Confirm => "confirm_booking",
         }
     }
 }
@@ -142,7 +170,14 @@ pub(crate) async fn run(function: Function, call: &Call<'_>) -> Result<Reply, Pr
         (Function::CheckCustomer, _) => customer::check(call).await,
         (Function::Context, _) => customer::context(call).await,
         (Function::Check, _) => check::run(call).await,
-        (Function::Book | Function::Cancel | Function::Reschedule, None) => {
+        (Function::Reserve, Some(caller)) => hold::reserve(call, caller).await,
+        (Function::Release, Some(caller)) => hold::release(call, caller).await,
+        (Function::Alternatives, _) => alternatives::near(call).await,
+        (Function::NextAvailable, _) => alternatives::next(call).await,
+        (Function::BookFirstFree, Some(caller)) => first_free::run(call, caller).await,
+        (Function::Confirm, Some(caller)) => confirm::run(call, caller).await,
+        (Function::Book | Function::Cancel | Function::Reschedule, None)
+        | (Function::Reserve | Function::Release | Function::BookFirstFree | Function::Confirm, None) => {
             let message = call.say(
                 "Ohne Angaben zum Anruf kann ich nichts ändern.",
                 "I cannot change anything without the details of the call.",
@@ -159,16 +194,7 @@ impl Call<'_> {
 
     /// The clock on the wall of the branch that was called; without a branch, the company's.
     fn time_zone(&self) -> Tz {
-        self.meant_branch().map_or(self.catalog.company.time_zone, |branch| branch.hours.time_zone)
-    }
-
-    /// The branch that was called, else the only one.
-    fn meant_branch(&self) -> Option<&Branch> {
-        match (&self.caller, self.catalog.branches.as_slice()) {
-            (Some(caller), _) => self.branch(caller),
-            (None, [only]) => Some(only),
-            (None, _) => None,
-        }
+        self.branch_of_call().map_or(self.catalog.company.time_zone, |branch| branch.hours.time_zone)
     }
 
     fn company_id(&self) -> i32 {
@@ -187,6 +213,23 @@ impl Call<'_> {
             [only] => Some(only),
             _ => None,
         })
+    }
+
+    /// As [`Call::branch`]; without a caller the only one.
+    fn branch_of_call(&self) -> Option<&Branch> {
+        match (&self.caller, self.catalog.branches.as_slice()) {
+            (Some(caller), _) => self.branch(caller),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+
+    fn unknown_branch(&self) -> Reply {
+        let message = self.say(
+            "Ich weiß nicht, für welche Filiale der Termin sein soll.",
+            "I do not know which branch the appointment is for.",
+        );
+        Reply::refusal("unknown_branch", message)
     }
 
     /// The services of a branch; `None` = of all.

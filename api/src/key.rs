@@ -19,6 +19,13 @@ pub(crate) struct MayRead(pub(crate) i32);
 /// The company of a key that may book and cancel.
 pub(crate) struct MayBook(pub(crate) i32);
 
+/// As [`MayBook`], and by which key: holds are counted by it.
+pub(crate) struct MayHold {
+    pub(crate) company_id: i32,
+    /// The public part of the key.
+    pub(crate) key_id: String,
+}
+
 impl FromRequestParts<App> for MayRead {
     type Rejection = Problem;
 
@@ -35,9 +42,17 @@ impl FromRequestParts<App> for MayBook {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        MayHold::from_request_parts(parts, app).await.map(|who| Self(who.company_id))
+    }
+}
+
+impl FromRequestParts<App> for MayHold {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let who = authenticate(&parts.headers, app).await?;
         if who.scopes.iter().any(|scope| matches!(scope, Scope::Book | Scope::Admin)) {
-            return Ok(Self(who.company_id));
+            return Ok(Self { company_id: who.company_id, key_id: who.key_id });
         }
         Err(refuse(&who, "book"))
     }

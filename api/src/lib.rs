@@ -4,6 +4,7 @@
 //! asks nothing but what is free; workers do the rest. Deliberately absent: sessions, cookies, caches, CORS, any state that a second process
 //! would not have.
 
+mod alternatives;
 mod app;
 mod appointments;
 mod arguments;
@@ -12,10 +13,12 @@ mod bell;
 mod body;
 mod calcom;
 mod callbacks;
+mod candidates;
 mod customers;
 mod fields;
 mod functions;
 mod health;
+mod holds;
 mod jobs;
 mod key;
 mod observe;

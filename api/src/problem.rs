@@ -38,6 +38,8 @@ pub(crate) enum Done {
     Confirmed,
     /// It is made.
     Created,
+    /// There is none of it any more.
+    Gone,
 }
 
 impl Done {
@@ -47,6 +49,7 @@ impl Done {
             Self::Known => StatusCode::OK,
             Self::Accepted => StatusCode::ACCEPTED,
             Self::Confirmed | Self::Created => StatusCode::CREATED,
+            Self::Gone => StatusCode::NO_CONTENT,
         }
     }
 }
@@ -257,7 +260,14 @@ impl Problem {
         }
     }
 
-    fn refused(refusal: &Refusal, time_zone: Tz) -> Self {
+    /// This key holds as many times as it may.
+    pub(crate) fn too_many_holds(most: u32, seconds: u32) -> Self {
+        let detail = format!("this API key holds {most} times already: book one, give one back, or wait {seconds} s");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_holds", "Too many holds", detail).retry_after(seconds)
+    }
+
+    /// A wish that is refused. Alternatives are given in the branch's time zone.
+    pub(crate) fn refused(refusal: &Refusal, time_zone: Tz) -> Self {
         let conflict = StatusCode::CONFLICT;
         let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
         let (status, title, what_to_do, field) = match refusal {

@@ -38,6 +38,15 @@ impl Reply {
         self
     }
 
+    /// One sentence more.
+    pub(crate) fn and_says(mut self, more: &str) -> Self {
+        if let Some(Value::String(message)) = self.fields.get_mut("message") {
+            message.push(' ');
+            message.push_str(more);
+        }
+        self
+    }
+
     /// The status word: what metrics count.
     pub(crate) fn status(&self) -> &str {
         self.fields.get("status").and_then(Value::as_str).unwrap_or_default()

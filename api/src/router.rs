@@ -16,7 +16,8 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::problem::{Alternative, Problem, ProblemBody};
 use crate::{
-    appointments, availability, calcom, callbacks, customers, health, jobs, observe, queues, reschedule, retell, sync,
+    alternatives, appointments, availability, calcom, callbacks, customers, health, holds, jobs, observe, queues,
+    reschedule, retell, sync,
 };
 
 #[derive(OpenApi)]
@@ -57,6 +58,9 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
+        .routes(routes!(holds::create))
+        .routes(routes!(holds::release))
+        .routes(routes!(alternatives::list))
 }
 
 /// The OpenAPI document, as `/openapi.json` serves it.

@@ -122,6 +122,9 @@ impl World {
             crashes_max: 3,
             granularity_minutes: 15,
             sealing_keys: vec![("k1".to_owned(), SecretString::from(sealing))],
+            hold_ttl: Duration::from_secs(120),
+            holds_per_caller: 3,
+            holds_per_api_key: 100,
         })
         .unwrap();
         store.migrate().await.unwrap();

@@ -205,6 +205,8 @@ impl World {
             source: Source::Api,
             call: None,
             key: None,
+            hold: None,
+            or_else: vec![],
         }
     }
 
@@ -407,5 +409,8 @@ fn settings(url: &str) -> StoreSettings {
         crashes_max: 3,
         granularity_minutes: 15,
         sealing_keys: vec![("k1".to_owned(), SecretString::from(KEY))],
+        hold_ttl: Duration::from_secs(120),
+        holds_per_caller: 3,
+        holds_per_api_key: 100,
     }
 }

@@ -20,7 +20,7 @@ const CALLERS: u32 = 100;
 /// In one round of so many, some callers are one person, half of them by each door.
 const TWINS_EVERY: u32 = 10;
 const TWINS: u32 = 4;
-/// All want the first; the second one is what is free instead.
+/// All want the first, who is offered first, too: half an hour later, and the next round wants the hour after.
 const STAFF: u32 = 2;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -164,7 +164,7 @@ async fn of_a_hundred_callers_one_gets_the_time_and_all_others_hear_what_is_free
     let live = world.live();
     assert_eq!(live.len(), usize::try_from(2 * rounds).unwrap(), "the herds' times and the alternatives");
     for n in 0..rounds {
-        let wish = Wish::nth(&world, n * STAFF).await;
+        let wish = Wish::nth(&world, 2 * n * STAFF).await;
         let of_slot = live.iter().filter(|b| b.start == wish.starts_at && b.host.id == i64::from(wish.staff_id));
         assert_eq!(of_slot.count(), 1, "live bookings of the slot of round {n}");
     }
@@ -173,7 +173,7 @@ async fn of_a_hundred_callers_one_gets_the_time_and_all_others_hear_what_is_free
 
 /// One time, a hundred callers. Twins come first, all at once, because else somebody else might have it.
 async fn round(world: &World, api: &Arc<Api>, n: u32, tally: &mut Tally) {
-    let wish = Wish::nth(world, n * STAFF).await;
+    let wish = Wish::nth(world, 2 * n * STAFF).await;
     let twins = if (n + 1).is_multiple_of(TWINS_EVERY) { TWINS } else { 0 };
     let caller = |i: u32| {
         let person = n * 1_000 + if i < twins { 0 } else { i };

@@ -6,15 +6,18 @@
 use chrono::{DateTime, Utc};
 use domain::appointment::Status;
 use domain::hours::Offer;
-use domain::phone::{Identity, Phone, is_placeholder_email};
+use domain::id::AppointmentId;
+use domain::phone::{Phone, is_placeholder_email};
 use domain::refusal::Refusal;
 use phonenumber::country::Id::DE;
 use phrases::{Clock, Phrase};
 use serde_json::{Value, json};
-use store::{AcceptError, Accepted, BookingCommand, Branch, CustomerFacts, How, Service, Source};
+use store::{
+    AcceptError, Accepted, BookingCommand, Branch, Candidate, CustomerFacts, HoldUse, How, Service, Sought, Source,
+};
 
 use super::{Call, Caller, Function, local_time};
-use crate::arguments;
+use crate::arguments::{self, Arguments};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::waiting::Until;
@@ -24,23 +27,35 @@ use crate::when;
 const ALTERNATIVES_MAX: usize = 3;
 
 /// What is to be booked, every name resolved.
-struct Wish<'a> {
-    branch: &'a Branch,
-    service: &'a Service,
-    staff_id: Option<i32>,
+pub(super) struct Wish<'a> {
+    pub(super) branch: &'a Branch,
+    pub(super) service: &'a Service,
+    pub(super) staff_id: Option<i32>,
     starts_at: DateTime<Utc>,
     name: String,
 }
 
 /// Books.
 pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Problem> {
-    let wish = match understand(call, caller) {
+    let wish = match understand(call, caller, |call| starts_at(call, &call.args)) {
         Ok(wish) => wish,
         Err(reply) => return Ok(reply.with("booked", false)),
     };
-    let command = command(call, caller, &wish);
+    let only = Candidate { staff_id: wish.staff_id, starts_at: wish.starts_at };
+    accept(call, caller, wish, Function::Book, &[only]).await
+}
+
+/// Books the first of these times that is free, and waits for Cal.com.
+pub(super) async fn accept(
+    call: &Call<'_>,
+    caller: &Caller,
+    wish: Wish<'_>,
+    function: Function,
+    times: &[Candidate],
+) -> Result<Reply, Problem> {
+    let command = command(call, caller, &wish, function, times);
     match call.app.store.accept_booking(&command).await {
-        Ok(accepted) => accepted_reply(call, &wish, &command, &accepted).await,
+        Ok(accepted) => accepted_reply(call, &command, &accepted).await,
         Err(AcceptError::Refused(refusal)) => {
             Ok(refused(call, wish.starts_at, wish.branch, &refusal).with("booked", false))
         }
@@ -48,7 +63,12 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
     }
 }
 
-fn understand<'a>(call: &'a Call<'_>, caller: &Caller) -> Result<Wish<'a>, Reply> {
+/// `when` says when, after it was asked whether and for whom.
+pub(super) fn understand<'a>(
+    call: &'a Call<'_>,
+    caller: &Caller,
+    when: impl FnOnce(&Call<'_>) -> Result<DateTime<Utc>, Reply>,
+) -> Result<Wish<'a>, Reply> {
     if call.args.denied(arguments::CONFIRMED) {
         let message = call.say(
             "Ich habe noch nichts eingetragen. Soll ich den Termin buchen?",
@@ -56,21 +76,15 @@ fn understand<'a>(call: &'a Call<'_>, caller: &Caller) -> Result<Wish<'a>, Reply
         );
         return Err(Reply::success("awaiting_confirmation", message).with("awaiting_confirmation", true));
     }
-    let Some(branch) = call.branch(caller) else {
-        let message = call.say(
-            "Ich weiß nicht, für welche Filiale der Termin sein soll.",
-            "I do not know which branch the appointment is for.",
-        );
-        return Err(Reply::refusal("unknown_branch", message));
-    };
+    let branch = call.branch(caller).ok_or_else(|| call.unknown_branch())?;
     let staff_names = call.catalog.staff.iter().map(|staff| staff.name.as_str());
     let Some(name) = call.args.name(staff_names) else {
         let message = call.say("Auf welchen Namen darf ich den Termin eintragen?", "Under which name shall I book it?");
         return Err(Reply::refusal("missing_customer_name", message));
     };
-    let starts_at = starts_at(call)?;
+    let starts_at = when(call)?;
     let service = service(call, branch)?;
-    let staff_id = staff(call, branch, service)?;
+    let staff_id = staff(call, &call.args, branch, service)?;
     if starts_at <= call.now {
         return Err(in_the_past(call));
     }
@@ -78,46 +92,43 @@ fn understand<'a>(call: &'a Call<'_>, caller: &Caller) -> Result<Wish<'a>, Reply
 }
 
 /// A day and a time on it, wherever they were said.
-pub(super) fn starts_at(call: &Call<'_>) -> Result<DateTime<Utc>, Reply> {
-    if let Some(exact) = call.args.text(arguments::DATETIME).and_then(|t| when::moment(&t, call.time_zone(), call.now))
+pub(super) fn starts_at(call: &Call<'_>, args: &Arguments) -> Result<DateTime<Utc>, Reply> {
+    if let Some(exact) = args.text(arguments::DATETIME).and_then(|text| when::moment(&text, call.time_zone(), call.now))
     {
         return Ok(exact);
     }
     let today = call.now.with_timezone(&call.time_zone()).date_naive();
-    let (missing, message) = match when::said(&call.args, today) {
+    let missing: &[&str] = match when::said(args, today) {
         Ok(Some(Phrase { day: Some(day), clock: Some(Clock::At(time)) })) => {
-            let instant = phrases::instant(day.and_time(time), call.time_zone());
-            return instant.ok_or_else(|| {
+            return phrases::instant(day.and_time(time), call.time_zone()).ok_or_else(|| {
                 let message = call.say(
                     "Diese Uhrzeit gibt es an diesem Tag wegen der Zeitumstellung nicht.",
                     "The clock change skips this time on that day.",
                 );
-                missing(message, &["time"])
+                Reply::refusal("missing_required_fields", message).with("missing", json!(["time"]))
             });
         }
-        Ok(Some(Phrase { day: Some(_), clock: _ })) => {
-            (vec!["time"], call.say("Um wie viel Uhr soll der Termin sein?", "At what time?"))
-        }
-        Ok(Some(Phrase { day: None, clock: Some(Clock::At(_)) })) => {
-            (vec!["date"], call.say("An welchem Tag soll der Termin sein?", "On which day?"))
-        }
-        Ok(Some(Phrase { day: None, clock: _ }) | None) => (
-            vec!["date", "time"],
-            call.say("An welchem Tag und um wie viel Uhr soll der Termin sein?", "On which day and at what time?"),
-        ),
-        Err(_unclear) => (
-            vec!["date", "time"],
-            call.say(
-                "Das habe ich nicht verstanden. Bitte das Datum mit Tag, Monat und Jahr und die Uhrzeit nennen.",
-                "I did not understand that. Please say the date with day, month and year, and the time.",
-            ),
-        ),
+        Ok(Some(Phrase { day: Some(_), clock: _ })) => &["time"],
+        Ok(Some(Phrase { day: None, clock: Some(Clock::At(_)) })) => &["date"],
+        Ok(Some(Phrase { day: None, clock: _ }) | None) => &["date", "time"],
+        Err(_unclear) => &[],
     };
-    Err(self::missing(message, &missing))
+    Err(self::missing(call, missing))
 }
 
-fn missing(message: String, fields: &[&str]) -> Reply {
-    Reply::refusal("missing_required_fields", message).with("missing", json!(fields))
+/// Asks for a date and a time, or for the part of it that is missing; for nothing that is missing: it was not understood.
+pub(super) fn missing(call: &Call<'_>, missing: &[&str]) -> Reply {
+    let message = match missing {
+        [] => call.say(
+            "Das habe ich nicht verstanden. Bitte das Datum mit Tag, Monat und Jahr und die Uhrzeit nennen.",
+            "I did not understand that. Please say the date with day, month and year, and the time.",
+        ),
+        ["time"] => call.say("Um wie viel Uhr soll der Termin sein?", "At what time?"),
+        ["date"] => call.say("An welchem Tag soll der Termin sein?", "On which day?"),
+        _ => call.say("An welchem Tag und um wie viel Uhr soll der Termin sein?", "On which day and at what time?"),
+    };
+    let missing = if missing.is_empty() { &["date", "time"] } else { missing };
+    Reply::refusal("missing_required_fields", message).with("missing", missing.to_vec())
 }
 
 /// By id, name or alias; the only one if none is named.
@@ -142,8 +153,13 @@ fn unknown_service(call: &Call<'_>, branch: &Branch) -> Reply {
 }
 
 /// By id, name or first name, among those who do the service there; `None` = anybody.
-pub(super) fn staff(call: &Call<'_>, branch: &Branch, service: &Service) -> Result<Option<i32>, Reply> {
-    let Some(wanted) = call.args.text(arguments::STAFF) else { return Ok(None) };
+pub(super) fn staff(
+    call: &Call<'_>,
+    args: &Arguments,
+    branch: &Branch,
+    service: &Service,
+) -> Result<Option<i32>, Reply> {
+    let Some(wanted) = args.text(arguments::STAFF) else { return Ok(None) };
     let wanted = wanted.to_lowercase();
     let able = |id: i32| {
         service.staff.iter().any(|(branch_id, staff_id, _)| (*branch_id, *staff_id) == (branch.branch_id, id))
@@ -167,28 +183,31 @@ fn unknown_staff(call: &Call<'_>) -> Reply {
     Reply::refusal("staff_cannot_provide_service", message)
 }
 
-fn command(call: &Call<'_>, caller: &Caller, wish: &Wish<'_>) -> BookingCommand {
+fn command(
+    call: &Call<'_>,
+    caller: &Caller,
+    wish: &Wish<'_>,
+    function: Function,
+    times: &[Candidate],
+) -> BookingCommand {
+    let first = times.first().copied().unwrap_or(Candidate { staff_id: wish.staff_id, starts_at: wish.starts_at });
     let said_phone = || call.args.text(arguments::PHONE).and_then(|raw| Phone::parse(&raw, DE));
     let email = call.args.text(arguments::EMAIL).filter(|e| crate::person::is_email(e) && !is_placeholder_email(e));
     let notes = call.args.text(arguments::NOTES);
     let asked = format!(
-        "{}\n{}\n{:?}\n{}\n{}",
+        "{}\n{}\n{:?}\n{}",
         wish.branch.branch_id,
         wish.service.service_id,
-        wish.staff_id,
-        wish.starts_at.timestamp(),
+        times.iter().map(|time| (time.staff_id, time.starts_at.timestamp())).collect::<Vec<_>>(),
         wish.name.to_lowercase()
     );
     BookingCommand {
         company_id: call.company_id(),
         branch_id: wish.branch.branch_id,
         service_id: wish.service.service_id,
-        staff_id: wish.staff_id,
-        starts_at: wish.starts_at,
-        who: match &caller.from {
-            Some(phone) => Identity::Phone(phone.clone()),
-            None => Identity::Anonymous(caller.call_id.clone()),
-        },
+        staff_id: first.staff_id,
+        starts_at: first.starts_at,
+        who: caller.identity(),
         facts: CustomerFacts {
             name: wish.name.clone(),
             email,
@@ -199,40 +218,54 @@ fn command(call: &Call<'_>, caller: &Caller, wish: &Wish<'_>) -> BookingCommand 
         notes,
         source: Source::Voice,
         call: Some(call.facts(caller)),
-        key: Some(call.key(Function::Book, caller, &asked)),
+        key: Some(call.key(function, caller, &asked)),
+        // What this call holds is found by the call.
+        hold: None,
+        or_else: times.iter().skip(1).copied().collect(),
     }
 }
 
-async fn accepted_reply(
-    call: &Call<'_>,
-    wish: &Wish<'_>,
-    command: &BookingCommand,
-    accepted: &Accepted,
-) -> Result<Reply, Problem> {
+async fn accepted_reply(call: &Call<'_>, command: &BookingCommand, accepted: &Accepted) -> Result<Reply, Problem> {
     call.app.bell.committed(&accepted.ring);
     let status = match accepted.status {
-        Status::Requested => {
-            let key = (call.company_id(), accepted.appointment_id);
-            let seen = call.app.waiting.wait_for(key, Until::Decided, call.app.voice_wait).await;
-            seen.map_or(Status::Requested, |seen| seen.status)
-        }
+        Status::Requested => settled(call, accepted.appointment_id).await,
         status @ (Status::Scheduled | Status::Completed | Status::NoShow | Status::Cancelled | Status::Rejected) => {
             status
         }
     };
-    let reply = told(call, wish, command, status, accepted.how).await?;
-    Ok(reply.with("appointment_id", accepted.appointment_id.to_string()))
+    let starts_at = if command.or_else.is_empty() {
+        command.starts_at
+    } else {
+        let view = call.app.store.appointment(call.company_id(), accepted.appointment_id).await?;
+        view.map_or(command.starts_at, |view| view.starts_at)
+    };
+    let reply = told(call, starts_at, &command.sought(), status, accepted.how).await?;
+    let reply = reply.with("appointment_id", accepted.appointment_id.to_string());
+    Ok(match accepted.hold {
+        Some(HoldUse::Expired) => reply.with("reservation", HoldUse::Expired.as_str()).and_says(&call.say(
+            "Die Reservierung war schon abgelaufen, die Zeit war aber noch frei.",
+            "The reservation had run out already, but the time was still free.",
+        )),
+        Some(hold) => reply.with("reservation", hold.as_str()),
+        None => reply,
+    })
+}
+
+/// The status of a `requested` appointment when Cal.com has answered, or when a caller cannot be kept waiting any longer.
+pub(super) async fn settled(call: &Call<'_>, id: AppointmentId) -> Status {
+    let seen = call.app.waiting.wait_for((call.company_id(), id), Until::Decided, call.app.voice_wait).await;
+    seen.map_or(Status::Requested, |seen| seen.status)
 }
 
 /// What is true of the promise at this moment.
-async fn told(
+pub(super) async fn told(
     call: &Call<'_>,
-    wish: &Wish<'_>,
-    command: &BookingCommand,
+    starts_at: DateTime<Utc>,
+    sought: &Sought,
     status: Status,
     how: How,
 ) -> Result<Reply, Problem> {
-    let at = call.moment(wish.starts_at);
+    let at = call.moment(starts_at);
     Ok(match status {
         Status::Scheduled | Status::Completed | Status::NoShow => {
             let message = match how {
@@ -247,7 +280,7 @@ async fn told(
             Reply::success("booked", message)
                 .with("booked", true)
                 .with("available", true)
-                .with("appointment_time", local_time(wish.starts_at, call.time_zone()))
+                .with("appointment_time", local_time(starts_at, call.time_zone()))
         }
         Status::Requested => {
             let message = call.say(
@@ -257,8 +290,8 @@ async fn told(
             Reply::success(status.as_str(), message).with("booked", false).with("available", true)
         }
         Status::Rejected => {
-            let offers = call.app.store.free_instead(command).await?;
-            let (instead, alternatives) = instead(call, wish.starts_at, &offers);
+            let offers = call.app.store.free_instead(sought, starts_at).await?;
+            let (instead, alternatives) = instead(call, starts_at, &offers);
             let message = call.say(
                 "Dieser Termin ist im Kalender leider nicht mehr frei.",
                 "This time is no longer free in the calendar.",
@@ -330,7 +363,7 @@ pub(super) fn in_the_past(call: &Call<'_>) -> Reply {
     Reply::refusal("past_time", message).with("available", false)
 }
 
-fn alternative(call: &Call<'_>, wished: DateTime<Utc>, offer: &Offer) -> Value {
+pub(super) fn alternative(call: &Call<'_>, wished: DateTime<Utc>, offer: &Offer) -> Value {
     let local = offer.during.start().with_timezone(&call.time_zone());
     let staff = call.catalog.staff.iter().find(|staff| staff.staff_id == offer.staff_id);
     json!({

@@ -67,13 +67,13 @@ fn understand<'a>(call: &'a Call<'_>) -> Result<Wish<'a>, Reply> {
     };
     let when = when(call)?;
     let service = book::service(call, branch)?;
-    let staff_id = book::staff(call, branch, service)?;
+    let staff_id = book::staff(call, &call.args, branch, service)?;
     Ok(Wish { branch, service, staff_id, when })
 }
 
 /// A date and a time; or a day that is understood, when the time is missing.
 fn when(call: &Call<'_>) -> Result<When, Reply> {
-    let unclear = match book::starts_at(call) {
+    let unclear = match book::starts_at(call, &call.args) {
         Ok(starts_at) => return Ok(When::At(starts_at)),
         Err(unclear) => unclear,
     };

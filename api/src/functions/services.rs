@@ -12,7 +12,7 @@ use crate::spoken::Language;
 
 /// `list_services`, `get_available_services`.
 pub(super) fn list(call: &Call<'_>) -> Reply {
-    let branch = call.meant_branch();
+    let branch = call.branch_of_call();
     let services: Vec<&Service> = call.services(branch.map(|branch| branch.branch_id)).take(SERVICES_MAX).collect();
     let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
     if names.is_empty() {
@@ -27,7 +27,7 @@ pub(super) fn list(call: &Call<'_>) -> Reply {
 
 /// `get_service_info`.
 pub(super) fn info(call: &Call<'_>) -> Reply {
-    let branch = call.meant_branch();
+    let branch = call.branch_of_call();
     let Some(wanted) = call.args.text(arguments::SERVICE) else {
         let message = call.say("Um welche Leistung geht es?", "Which service do you mean?");
         return Reply::refusal("missing_required_fields", message).with("missing", json!(["service_name"]));
@@ -62,7 +62,7 @@ fn listed(call: &Call<'_>, branch: Option<&Branch>, service: &Service) -> Value 
 
 /// `get_opening_hours`: of the day that is named, else of the week.
 pub(super) fn opening_hours(call: &Call<'_>) -> Reply {
-    let Some(branch) = call.meant_branch() else {
+    let Some(branch) = call.branch_of_call() else {
         let message = call.say("Um welche Filiale geht es?", "Which branch do you mean?");
         return Reply::refusal("unknown_branch", message);
     };

@@ -41,6 +41,8 @@ pub(crate) fn check(settings: &Settings, shown: &[Shown]) -> Result<(), Settings
         ("hold_ttl_seconds", settings.hold_ttl_seconds),
         ("availability_ttl_ms", settings.availability_ttl_ms),
         ("availability_wait_ms", settings.availability_wait_ms),
+        ("holds_per_caller", u64::from(settings.holds_per_caller)),
+        ("holds_per_api_key", u64::from(settings.holds_per_api_key)),
         ("slot_granularity_minutes", u64::from(settings.slot_granularity_minutes)),
     ] {
         if value == 0 {

@@ -113,6 +113,10 @@ settings! {
     worker_lock_wait_ms: u64 = Some("2000"), Plain;
     /// A held slot is free again after this many seconds.
     hold_ttl_seconds: u64 = Some("120"), Plain;
+    /// Slots that one caller (his number, or his call if it is withheld) may hold at once.
+    holds_per_caller: u32 = Some("3"), Plain;
+    /// Slots that a program may hold at once with one API key: all the people behind it together.
+    holds_per_api_key: u32 = Some("100"), Plain;
     /// The grid of offered starts, in minutes.
     slot_granularity_minutes: u32 = Some("15"), Plain;
     /// What Cal.com says is free is believed for this many milliseconds, by the whole fleet; then it is asked again.

@@ -1,14 +1,15 @@
 //! Accept a booking: one transaction that locks, re-reads, decides, and writes the appointment with everything it
 //! implies, or nothing.
 //!
-//! Order of locks: request key, call, staff by id, customer; then what is new. The check stands beside its use: whatever
-//! is decided on is read in a statement after the lock.
+//! Order of locks: request key, call, staff by id (of all times that would do), customer; then what is new. The check
+//! stands beside its use: whatever is decided on is read in a statement after the lock.
 
-use crate::command::{AcceptError, Accepted, BookingCommand, Decision, How, answer};
+use crate::command::{AcceptError, Accepted, BookingCommand, Candidate, Decision, How, answer};
+use crate::convert::{Hold, HoldUse, Live, find_hold, give_back};
 use crate::diary::occupied;
 use crate::enqueue::{Enqueued, enqueue};
 use crate::error::StoreError;
-use crate::place::{No, Place, qualified, read_place, within_rules};
+use crate::place::{No, Place, Spot, qualified, read_place, within_rules};
 use crate::request::{Earlier, Opened, Request};
 use crate::{JobRef, Store};
 use chrono::{DateTime, Utc};
@@ -46,7 +47,8 @@ impl Ids {
 }
 
 impl Store {
-    /// Takes a slot and makes the appointment, its history, and its jobs; the caller rings them.
+    /// Takes a slot, of several times that would do the first that is free, and makes the appointment, its history, and
+    /// its jobs; the caller rings them.
     ///
     /// # Errors
     /// See [`AcceptError`]; in every case nothing was written, except that after `Store(Away)` nobody knows.
@@ -58,7 +60,8 @@ impl Store {
     async fn book(&self, command: &BookingCommand, ids: &Ids) -> Result<Decision, StoreError> {
         let company_id = command.company_id;
         let request = Request { company_id, key: command.key.as_ref(), call: command.call.as_ref() };
-        let spot = command.spot();
+        let candidates = command.candidates();
+        let starts: Vec<_> = candidates.iter().map(|c| c.starts_at).collect();
         let mut tx = self.pool.begin().await?;
         match request.open(&mut tx, ids.appointment, Some(ids.booking)).await? {
             Opened::New => {}
@@ -66,76 +69,202 @@ impl Store {
             Opened::Decided(earlier) => {
                 let stands = |status, starts_at| {
                     !request.must_stand()
-                        || (matches!(status, Status::Requested | Status::Scheduled) && starts_at == command.starts_at)
+                        || (matches!(status, Status::Requested | Status::Scheduled) && starts.contains(&starts_at))
                 };
                 if let Some(replayed) = replay(&mut tx, company_id, earlier, stands).await? {
                     return Ok(Ok(replayed));
                 }
             }
         }
-        let (qualified, wanted) = match qualified(&mut tx, spot).await? {
-            Ok(staff) => staff,
+        let BookingCommand { branch_id, service_id, staff_id, .. } = *command;
+        let spot = Spot { company_id, branch_id, service_id, staff_id };
+        let qualified = match qualified(&mut tx, Spot { staff_id: None, ..spot }).await? {
+            Ok((all, _)) => all,
             Err(refusal) => return Ok(Err(AcceptError::Refused(refusal))),
+        };
+        let Some(wanted) = wanted(&candidates, &qualified) else {
+            return Ok(Err(AcceptError::Refused(Refusal::UnknownStaff)));
         };
         lock_staff(&mut tx, company_id, &wanted).await?;
         let customer_id = attach_customer(&mut tx, command, ids.customer).await?;
         let Some(place) = read_place(&mut tx, spot, &wanted).await? else {
             return Ok(Err(AcceptError::Refused(Refusal::UnknownService)));
         };
-        if let Some((appointment_id, version, status)) = already_theirs(&mut tx, command, customer_id).await? {
+        let theirs = already_theirs(&mut tx, company_id, service_id, &starts, customer_id).await?;
+        if let Some((appointment_id, version, status)) = theirs {
             request.close(&mut tx, appointment_id, Some(customer_id), None, version).await?;
             self.commit(tx, &place.xid).await?;
             let how = How::AlreadyYours;
-            return Ok(Ok(Accepted { appointment_id, version, status, how, job: None, ring: vec![] }));
+            return Ok(Ok(Accepted { appointment_id, version, status, how, job: None, ring: vec![], hold: None }));
         }
-        let no = match within_rules(command.starts_at, &place) {
-            Ok(during) => self.take(&mut tx, command, ids, customer_id, &place, during).await?,
-            Err(no) => Some(no),
+        let wish = Booking { command, ids, customer_id, place: &place };
+        let hold = find_hold(&mut tx, command, &starts).await?;
+        let (appointment_id, hold) = match wish.first_free(&mut tx, &candidates, &hold).await? {
+            Ok(taken) => taken,
+            Err(no) => {
+                let offers = match no {
+                    No::Past => vec![],
+                    No::Soon | No::Closed | No::Taken | No::BeingReleased { .. } => {
+                        let (wished, who) = (command.starts_at, Some(customer_id));
+                        self.offers_to(&mut tx, spot, &place, qualified, wished, who).await?
+                    }
+                };
+                return Ok(Err(AcceptError::Refused(no.with(offers, place.minimum_minutes))));
+            }
         };
-        if let Some(no) = no {
-            let offers = match no {
-                No::Past => vec![],
-                No::Soon | No::Closed | No::Taken | No::BeingReleased { .. } => {
-                    self.offers(&mut tx, spot, &place, qualified, command.starts_at).await?
-                }
-            };
-            return Ok(Err(AcceptError::Refused(no.with(offers, place.minimum_minutes))));
-        }
-        let (job, rings) = enqueue(&mut tx, company_id, Kind::Booking, ids.appointment, 1, ids.booking).await?;
-        let (facts, facts_rings) = enqueue(&mut tx, company_id, Kind::Customer, ids.appointment, 1, ids.facts).await?;
-        request.close(&mut tx, ids.appointment, Some(customer_id), Some(job.job.job_id), 1).await?;
+        let (job, rings) = enqueue(&mut tx, company_id, Kind::Booking, appointment_id, 1, ids.booking).await?;
+        let (facts, facts_rings) = enqueue(&mut tx, company_id, Kind::Customer, appointment_id, 1, ids.facts).await?;
+        request.close(&mut tx, appointment_id, Some(customer_id), Some(job.job.job_id), 1).await?;
         self.commit(tx, &place.xid).await?;
         let ring = [(job.job, rings), (facts.job, facts_rings)].into_iter().filter(|j| j.1).map(|j| j.0).collect();
-        Ok(Ok(Accepted {
-            appointment_id: ids.appointment,
-            version: 1,
-            status: Status::Requested,
-            how: How::New,
-            job: Some(job),
-            ring,
-        }))
+        let (status, how) = (Status::Requested, How::New);
+        Ok(Ok(Accepted { appointment_id, version: 1, status, how, job: Some(job), ring, hold }))
+    }
+}
+
+/// All staff of these times, by id: what has to be locked. `None`: one of them does not do it here.
+fn wanted(candidates: &[Candidate], qualified: &[i32]) -> Option<Vec<i32>> {
+    if candidates.iter().filter_map(|c| c.staff_id).any(|id| !qualified.contains(&id)) {
+        return None;
+    }
+    let anybody = candidates.iter().any(|c| c.staff_id.is_none());
+    let is_wanted = |id: &i32| anybody || candidates.iter().any(|c| c.staff_id == Some(*id));
+    Some(qualified.iter().copied().filter(is_wanted).collect())
+}
+
+/// What a booking knows when its locks are held.
+struct Booking<'a> {
+    command: &'a BookingCommand,
+    ids: &'a Ids,
+    customer_id: CustomerId,
+    place: &'a Place,
+}
+
+/// The row that keeps the time: a new one, or a hold that becomes it.
+struct Row<'a> {
+    appointment_id: AppointmentId,
+    slot_id: SlotId,
+    staff_id: i32,
+    event_type_id: i64,
+    during: TimeRange,
+    hold: Option<&'a Live>,
+}
+
+impl Booking<'_> {
+    /// Takes the first time that is to be had. Else the reason of the first that is not simply over.
+    async fn first_free(
+        &self,
+        conn: &mut PgConnection,
+        candidates: &[Candidate],
+        hold: &Hold,
+    ) -> Result<Result<(AppointmentId, Option<HoldUse>), No>, StoreError> {
+        let mut no = None;
+        for candidate in candidates {
+            let taken = match within_rules(candidate.starts_at, self.place) {
+                Ok(during) => self.take(conn, candidate.staff_id, during, hold).await?,
+                Err(no) => Err(no),
+            };
+            match taken {
+                Ok(taken) => return Ok(Ok(taken)),
+                Err(other) => no = no.filter(|no| *no != No::Past).or(Some(other)),
+            }
+        }
+        Ok(Err(no.unwrap_or(No::Taken)))
     }
 
-    /// The first host who is free gets the appointment; `None` = done.
+    /// The hold becomes the appointment, or else the first host who is free gets it.
     async fn take(
         &self,
         conn: &mut PgConnection,
-        command: &BookingCommand,
-        ids: &Ids,
-        customer_id: CustomerId,
-        place: &Place,
+        staff_id: Option<i32>,
         during: TimeRange,
-    ) -> Result<Option<No>, StoreError> {
-        let staff: Vec<i32> = place.hosts.iter().map(|h| h.0).collect();
-        let occupied = occupied(conn, command.company_id, &staff, during, ids.appointment).await?;
-        let free = place.hosts.iter().filter(|h| !occupied.iter().any(|o| o.staff_id == h.0));
-        for &(staff_id, event_type_id) in free {
-            if insert(conn, command, ids, customer_id, place, during, staff_id, event_type_id).await? {
-                return Ok(None);
+        hold: &Hold,
+    ) -> Result<Result<(AppointmentId, Option<HoldUse>), No>, StoreError> {
+        let company_id = self.command.company_id;
+        let hosts: Vec<(i32, i64)> =
+            self.place.hosts.iter().copied().filter(|host| staff_id.is_none_or(|wanted| wanted == host.0)).collect();
+        let mut used = match hold {
+            Hold::None => None,
+            Hold::Expired => Some(HoldUse::Expired),
+            Hold::Live(_) => Some(HoldUse::Unfit),
+        };
+        if let Hold::Live(live) = hold
+            && let Some(&(staff_id, event_type_id)) = hosts.iter().find(|host| host.0 == live.staff_id)
+        {
+            let (appointment_id, slot_id) = (live.appointment_id, live.slot_id);
+            let row = Row { appointment_id, slot_id, staff_id, event_type_id, during, hold: Some(live) };
+            if live.during == during {
+                if self.insert(conn, &row).await? {
+                    return Ok(Ok((appointment_id, Some(HoldUse::Used))));
+                }
+                used = Some(HoldUse::Expired);
+            } else if live.during.overlaps(during) {
+                give_back(conn, company_id, live).await?;
             }
         }
-        let soonest = occupied.iter().filter_map(|o| o.free_in_seconds).min();
-        Ok(Some(soonest.map_or(No::Taken, |seconds| No::BeingReleased { seconds })))
+        let staff: Vec<i32> = hosts.iter().map(|h| h.0).collect();
+        let (appointment_id, slot_id) = (self.ids.appointment, self.ids.slot);
+        let occupied = occupied(conn, company_id, &staff, during, appointment_id).await?;
+        let free = hosts.into_iter().filter(|h| !occupied.iter().any(|o| o.staff_id == h.0));
+        for (staff_id, event_type_id) in free {
+            let row = Row { appointment_id, slot_id, staff_id, event_type_id, during, hold: None };
+            if self.insert(conn, &row).await? {
+                return Ok(Ok((appointment_id, used)));
+            }
+        }
+        Ok(Err(No::among(&occupied)))
+    }
+
+    /// Slot, appointment, segment and event, or nothing: false = the time is taken, or the hold is one no longer.
+    async fn insert(&self, conn: &mut PgConnection, row: &Row<'_>) -> Result<bool, StoreError> {
+        let command = self.command;
+        let facts = &command.facts;
+        let taken = sqlx::query_scalar!(
+            r#"WITH h AS (
+             UPDATE slot SET state = 'booked', token_hash = NULL, held_by = NULL
+             WHERE company_id = $1 AND appointment_id = $2 AND slot_id = $3 AND state || '' = 'held' AND token_hash = $20
+               AND expires_at > clock_timestamp() RETURNING slot_id),
+           n AS (
+             INSERT INTO slot (company_id, appointment_id, slot_id, segment_no, staff_id, during, state, promise_version)
+             SELECT $1, $2, $3, 1, $4, tstzrange($5, $6, '[)'), 'booked', 1 WHERE $20::bytea IS NULL
+             ON CONFLICT ON CONSTRAINT slots_no_overlap DO NOTHING RETURNING slot_id),
+           s AS (SELECT slot_id FROM h UNION ALL SELECT slot_id FROM n),
+           a AS (
+             INSERT INTO appointment (company_id, appointment_id, customer_id, branch_id, service_id, starts_at, ends_at,
+                                      time_zone, status, source, call_id, given_name, given_email, given_phone, language,
+                                      notes)
+             SELECT $1, $2, $7, $8, $9, $5, $6, $10, 'requested', $11, $12, $13, $14, $15, $16, $17 FROM s),
+           g AS (
+             INSERT INTO segment (company_id, appointment_id, segment_no, staff_id, event_type_id, lineage, slot_id)
+             SELECT $1, $2, 1, $4, $18, $19, slot_id FROM s),
+           e AS (
+             INSERT INTO appointment_event (company_id, appointment_id, version, what, to_status, who)
+             SELECT $1, $2, 1, 'requested', 'requested', 'customer' FROM s)
+           SELECT count(*) AS "count!" FROM s"#,
+            command.company_id,
+            row.appointment_id.0,
+            row.slot_id.0,
+            row.staff_id,
+            row.during.start(),
+            row.during.end(),
+            self.customer_id.0,
+            command.branch_id,
+            command.service_id,
+            self.place.hours.time_zone.name(),
+            command.source.as_str(),
+            command.call.as_ref().map(|c| c.call_id.as_str()),
+            facts.name,
+            facts.email,
+            facts.phone.as_ref().map(Phone::as_e164),
+            facts.language,
+            command.notes,
+            row.event_type_id,
+            self.ids.lineage.0,
+            row.hold.map(|hold| &hold.token_hash[..])
+        )
+        .fetch_one(conn)
+        .await?;
+        Ok(taken == 1)
     }
 }
 
@@ -169,7 +298,15 @@ pub(crate) async fn replay(
         state,
     });
     let appointment_id = earlier.appointment_id;
-    Ok(Some(Accepted { appointment_id, version: row.version, status, how: How::Replayed, job, ring: vec![] }))
+    Ok(Some(Accepted {
+        appointment_id,
+        version: row.version,
+        status,
+        how: How::Replayed,
+        job,
+        ring: vec![],
+        hold: None,
+    }))
 }
 
 pub(crate) fn read_status(word: &str) -> Result<Status, StoreError> {
@@ -226,77 +363,24 @@ async fn attach_customer(
     Ok(CustomerId(id))
 }
 
-/// Does the customer have the same service at the same time already? His row is locked.
-async fn already_theirs(
+/// Does the customer have the same service at one of these times already? A booking has locked his row.
+pub(crate) async fn already_theirs(
     conn: &mut PgConnection,
-    command: &BookingCommand,
+    company_id: i32,
+    service_id: i32,
+    starts: &[DateTime<Utc>],
     customer_id: CustomerId,
 ) -> Result<Option<(AppointmentId, i32, Status)>, StoreError> {
     let row = sqlx::query!(
         "SELECT appointment_id, version, status FROM appointment
-         WHERE company_id = $1 AND customer_id = $2 AND service_id = $3 AND starts_at = $4
-           AND status IN ('requested', 'scheduled') LIMIT 1",
-        command.company_id,
+         WHERE company_id = $1 AND customer_id = $2 AND service_id = $3 AND starts_at = ANY($4)
+           AND status IN ('requested', 'scheduled') ORDER BY array_position($4, starts_at) LIMIT 1",
+        company_id,
         customer_id.0,
-        command.service_id,
-        command.starts_at
+        service_id,
+        starts
     )
     .fetch_optional(conn)
     .await?;
     row.map(|r| Ok((AppointmentId(r.appointment_id), r.version, read_status(&r.status)?))).transpose()
-}
-
-/// Slot, appointment, segment and event, or nothing: false = the time is taken.
-#[expect(clippy::too_many_arguments, reason = "one statement, everything it writes")]
-async fn insert(
-    conn: &mut PgConnection,
-    command: &BookingCommand,
-    ids: &Ids,
-    customer_id: CustomerId,
-    place: &Place,
-    during: TimeRange,
-    staff_id: i32,
-    event_type_id: i64,
-) -> Result<bool, StoreError> {
-    let facts = &command.facts;
-    let taken = sqlx::query_scalar!(
-        r#"WITH s AS (
-             INSERT INTO slot (company_id, appointment_id, slot_id, segment_no, staff_id, during, state, promise_version)
-             VALUES ($1, $2, $3, 1, $4, tstzrange($5, $6, '[)'), 'booked', 1)
-             ON CONFLICT ON CONSTRAINT slots_no_overlap DO NOTHING RETURNING slot_id),
-           a AS (
-             INSERT INTO appointment (company_id, appointment_id, customer_id, branch_id, service_id, starts_at, ends_at,
-                                      time_zone, status, source, call_id, given_name, given_email, given_phone, language,
-                                      notes)
-             SELECT $1, $2, $7, $8, $9, $5, $6, $10, 'requested', $11, $12, $13, $14, $15, $16, $17 FROM s),
-           g AS (
-             INSERT INTO segment (company_id, appointment_id, segment_no, staff_id, event_type_id, lineage, slot_id)
-             SELECT $1, $2, 1, $4, $18, $19, slot_id FROM s),
-           e AS (
-             INSERT INTO appointment_event (company_id, appointment_id, version, what, to_status, who)
-             SELECT $1, $2, 1, 'requested', 'requested', 'customer' FROM s)
-           SELECT count(*) AS "count!" FROM s"#,
-        command.company_id,
-        ids.appointment.0,
-        ids.slot.0,
-        staff_id,
-        during.start(),
-        during.end(),
-        customer_id.0,
-        command.branch_id,
-        command.service_id,
-        place.hours.time_zone.name(),
-        command.source.as_str(),
-        command.call.as_ref().map(|c| c.call_id.as_str()),
-        facts.name,
-        facts.email,
-        facts.phone.as_ref().map(Phone::as_e164),
-        facts.language,
-        command.notes,
-        event_type_id,
-        ids.lineage.0
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(taken == 1)
 }

@@ -58,7 +58,10 @@ impl Store {
         let Stretch { company_id, staff, from, to, whose } = stretch;
         let mut tx = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let now = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(&mut *tx).await?;
-        let diaries = diaries(&mut tx, *company_id, staff, *from, *to).await?;
+        let diaries = match TimeRange::new(*from, *to) {
+            Some(within) => diaries(&mut tx, *company_id, staff, within).await?,
+            None => vec![],
+        };
         let call = whose.iter().find_map(|whose| match whose {
             Whose::Call(call_id) => Some(call_id.as_str()),
             Whose::Phone(_) => None,

@@ -81,7 +81,7 @@ impl Store {
             request.close(&mut tx, appointment_id, None, None, locked.version).await?;
             self.commit(tx, &read.xid).await?;
             let (version, status, how) = (locked.version, locked.status, How::Unchanged);
-            return Ok(Ok(Accepted { appointment_id, version, status, how, job: None, ring: vec![] }));
+            return Ok(Ok(Accepted { appointment_id, version, status, how, job: None, ring: vec![], hold: None }));
         }
         if let Err(IllegalChange { from: status, .. }) = locked.status.after(Change::Cancel) {
             return Ok(Err(AcceptError::Refused(Refusal::Final { status })));
@@ -104,6 +104,7 @@ impl Store {
             how: How::New,
             job: Some(job),
             ring: if rings { vec![job.job] } else { vec![] },
+            hold: None,
         }))
     }
 }

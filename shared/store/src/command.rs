@@ -3,8 +3,10 @@
 //! Absent: how it is decided (`accept`, `cancel`), and status codes of HTTP.
 
 use crate::JobRef;
+use crate::convert::HoldUse;
 use crate::enqueue::Enqueued;
 use crate::error::StoreError;
+use crate::hold::TokenHash;
 use crate::request::{CallFacts, RequestKey};
 use chrono::{DateTime, Utc};
 use domain::appointment::Status;
@@ -13,7 +15,7 @@ use domain::phone::{Identity, Phone};
 use domain::refusal::Refusal;
 
 /// A lock that was not to be had is worth another try after this, seconds.
-const BUSY_SECONDS: u32 = 1;
+pub(crate) const BUSY_SECONDS: u32 = 1;
 
 /// A wish for an appointment.
 #[derive(Clone, Debug)]
@@ -40,6 +42,27 @@ pub struct BookingCommand {
     pub call: Option<CallFacts>,
     /// Under which name it may be repeated.
     pub key: Option<RequestKey>,
+    /// The hold that it shall become. A call's own hold is found without it.
+    pub hold: Option<TokenHash>,
+    /// Further times, tried in this order: the first that is free is booked, and one only.
+    pub or_else: Vec<Candidate>,
+}
+
+/// One of several times that would do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Candidate {
+    /// With whom; `None` = anybody who does it there.
+    pub staff_id: Option<i32>,
+    /// When.
+    pub starts_at: DateTime<Utc>,
+}
+
+impl BookingCommand {
+    /// All times that would do, in order; never empty.
+    pub(crate) fn candidates(&self) -> Vec<Candidate> {
+        let first = Candidate { staff_id: self.staff_id, starts_at: self.starts_at };
+        std::iter::once(first).chain(self.or_else.iter().copied()).collect()
+    }
 }
 
 /// What a customer said about himself, for this appointment.
@@ -89,6 +112,8 @@ pub struct Accepted {
     pub job: Option<Enqueued>,
     /// To be rung, after this return.
     pub ring: Vec<JobRef>,
+    /// What became of the hold that it came with; `None` = there was none.
+    pub hold: Option<HoldUse>,
 }
 
 /// How a command was accepted.

@@ -3,16 +3,10 @@
 //! Absent: the decision. The constraint `slots_no_overlap` has it; offers are advice.
 
 use crate::error::StoreError;
-use chrono::{DateTime, TimeDelta, Utc};
-use domain::hours::{Diary, Hours, Offer, Wish, next_free};
+use domain::hours::Diary;
 use domain::id::AppointmentId;
 use domain::slot::TimeRange;
 use sqlx::PgConnection;
-
-/// Offers in a refusal.
-const OFFERS: usize = 3;
-/// How far ahead offers are looked for, days.
-const DAYS: u16 = 14;
 
 /// A member of staff who is not free for a wish.
 pub(crate) struct Occupied {
@@ -30,7 +24,7 @@ pub(crate) async fn occupied(
     own: AppointmentId,
 ) -> Result<Vec<Occupied>, StoreError> {
     sqlx::query!(
-        "UPDATE slot SET state = 'expired', token_hash = NULL, ended_at = clock_timestamp()
+        "UPDATE slot SET state = 'expired', token_hash = NULL, held_by = NULL, ended_at = clock_timestamp()
          WHERE company_id = $1 AND staff_id = ANY($2) AND during && tstzrange($3, $4) AND state = 'held'
            AND expires_at <= clock_timestamp()",
         company_id,
@@ -40,6 +34,17 @@ pub(crate) async fn occupied(
     )
     .execute(&mut *conn)
     .await?;
+    in_the_way(conn, company_id, staff, during, own).await
+}
+
+/// Who of `staff` is occupied by anything but `own`. A hold that has run out is in nobody's way.
+pub(crate) async fn in_the_way(
+    conn: &mut PgConnection,
+    company_id: i32,
+    staff: &[i32],
+    during: TimeRange,
+    own: AppointmentId,
+) -> Result<Vec<Occupied>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT b.staff_id AS "staff_id!", bool_and(b.leaves) AS "leaves!",
                   CEIL(EXTRACT(EPOCH FROM max(b.known_at) - clock_timestamp()))::bigint AS seconds FROM (
@@ -54,6 +59,7 @@ pub(crate) async fn occupied(
              FROM slot s LEFT JOIN appointment a USING (company_id, appointment_id)
              WHERE s.company_id = $1 AND s.staff_id = ANY($2) AND s.during && tstzrange($3, $4)
                AND s.state IN ('held', 'booked') AND s.appointment_id <> $5
+               AND (s.state = 'booked' OR s.expires_at > clock_timestamp())
              UNION ALL
              SELECT staff_id, false, NULL FROM external_busy
              WHERE company_id = $1 AND staff_id = ANY($2) AND during && tstzrange($3, $4)) b
@@ -73,29 +79,12 @@ pub(crate) async fn occupied(
     Ok(occupied.collect())
 }
 
-/// The next free starts from `from` on; `staff` in the order of preference.
-pub(crate) async fn alternatives(
-    conn: &mut PgConnection,
-    company_id: i32,
-    hours: &Hours,
-    staff: &[i32],
-    from: DateTime<Utc>,
-    minutes: u16,
-    granularity_minutes: u16,
-) -> Result<Vec<Offer>, StoreError> {
-    let Some(until) = from.checked_add_signed(TimeDelta::days(i64::from(DAYS) + 1)) else { return Ok(vec![]) };
-    let diaries = diaries(conn, company_id, staff, from, until).await?;
-    let wish = Wish { from, minutes, granularity_minutes, days: DAYS, limit: OFFERS };
-    Ok(next_free(hours, wish, &diaries))
-}
-
-/// Who is occupied when between these, as this snapshot has it; in the order of `staff`.
+/// What occupies each of `staff` within a time, in the order given.
 pub(crate) async fn diaries(
     conn: &mut PgConnection,
     company_id: i32,
     staff: &[i32],
-    from: DateTime<Utc>,
-    until: DateTime<Utc>,
+    within: TimeRange,
 ) -> Result<Vec<Diary>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT staff_id AS "staff_id!", lower(during) AS "starts_at!", upper(during) AS "ends_at!" FROM slot
@@ -106,17 +95,14 @@ pub(crate) async fn diaries(
            WHERE company_id = $1 AND staff_id = ANY($2) AND during && tstzrange($3, $4)"#,
         company_id,
         staff,
-        from,
-        until
+        within.start(),
+        within.end()
     )
     .fetch_all(conn)
     .await?;
-    let diaries = staff
-        .iter()
-        .map(|&staff_id| {
-            let own = rows.iter().filter(|r| r.staff_id == staff_id);
-            Diary { staff_id, busy: own.filter_map(|r| TimeRange::new(r.starts_at, r.ends_at)).collect() }
-        })
-        .collect();
-    Ok(diaries)
+    let diary = |&staff_id: &i32| {
+        let own = rows.iter().filter(|r| r.staff_id == staff_id);
+        Diary { staff_id, busy: own.filter_map(|r| TimeRange::new(r.starts_at, r.ends_at)).collect() }
+    };
+    Ok(staff.iter().map(diary).collect())
 }

@@ -1,4 +1,4 @@
-//! What is due: the direct claimer's candidates, the relay's rows, the holds that have run out. Loops, not jobs; harmless when doubled.
+//! What is due: the direct claimer's candidates, the relay's rows. Loops, not jobs; harmless when doubled.
 
 use crate::error::StoreError;
 use crate::{JobRef, Store};
@@ -74,19 +74,5 @@ impl Store {
         }
         tx.commit().await?;
         Ok(rows.into_iter().map(|r| JobRef { company_id: r.company_id, job_id: JobId(r.job_id) }).collect())
-    }
-
-    /// Expires holds whose time is over; returns how many.
-    ///
-    /// # Errors
-    /// Postgres is away.
-    pub async fn expire_holds(&self) -> Result<u64, StoreError> {
-        let expired = sqlx::query!(
-            "UPDATE slot SET state = 'expired', token_hash = NULL, ended_at = clock_timestamp()
-             WHERE state = 'held' AND expires_at <= clock_timestamp()"
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(expired.rows_affected())
     }
 }

@@ -209,6 +209,29 @@ impl Store {
         self.views(company_id, &ids).await
     }
 
+    /// The last appointment that was booked in a call, whatever became of it; else one that the call was told is the
+    /// customer's already.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn booked_in(&self, company_id: i32, call_id: &str) -> Result<Option<AppointmentView>, StoreError> {
+        let id = sqlx::query_scalar!(
+            r#"SELECT b.appointment_id AS "appointment_id!" FROM (
+                 SELECT appointment_id, true AS is_own, created_at FROM appointment
+                 WHERE company_id = $1 AND call_id = $2
+                 UNION ALL
+                 SELECT a.appointment_id, false, a.created_at
+                 FROM call c JOIN appointment a USING (company_id, appointment_id)
+                 WHERE c.company_id = $1 AND c.call_id = $2 AND a.status IN ('requested', 'scheduled')) b
+               ORDER BY is_own DESC, created_at DESC LIMIT 1"#,
+            company_id,
+            call_id
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(self.views(company_id, id.as_slice()).await?.pop())
+    }
+
     async fn views(&self, company_id: i32, ids: &[Uuid]) -> Result<Vec<AppointmentView>, StoreError> {
         let rows = sqlx::query!(
             r#"SELECT a.*, v.name AS service_name, g.staff_id, f.name AS staff_name, e.why AS "reason?",

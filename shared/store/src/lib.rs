@@ -5,6 +5,7 @@
 
 mod accept;
 mod agenda;
+mod alternatives;
 mod api_key;
 mod calcom_key;
 mod callback;
@@ -13,6 +14,7 @@ mod catalog;
 mod claim;
 mod claimed;
 mod command;
+mod convert;
 mod customer;
 mod diary;
 mod drift;
@@ -23,6 +25,7 @@ mod event;
 mod external;
 mod forward;
 mod gauges;
+mod hold;
 mod inbox;
 mod inspect;
 mod ledger;
@@ -48,6 +51,7 @@ mod upsert;
 mod vault;
 
 pub use agenda::{Agenda, Own, Stretch};
+pub use alternatives::{Found, Sake, Sought};
 pub use api_key::{Principal, Scope};
 pub use calcom_key::{Fingerprint, KeyStanding, Question, Replies, Reply};
 pub use callback::CalledBack;
@@ -56,10 +60,12 @@ pub use catalog::{
     Branch, BranchSpec, Catalog, Company, CompanySpec, EventTypeSpec, Service, ServiceSpec, Staff, StaffSpec,
 };
 pub use claimed::{Attendee, Batch, Claim, Claimed, Event, Mode};
-pub use command::{AcceptError, Accepted, BookingCommand, CustomerFacts, How, Source, Who};
+pub use command::{AcceptError, Accepted, BookingCommand, Candidate, CustomerFacts, How, Source, Who};
+pub use convert::HoldUse;
 pub use enqueue::Enqueued;
 pub use error::StoreError;
 pub use gauges::Gauges;
+pub use hold::{Held, HoldCommand, Holder, NotHeld, TokenHash};
 pub use inbox::{HintSource, Notice, Noticed};
 pub use inspect::{AppointmentView, CallbackView, JobFilter, JobView, QueueView, Standing, Whose};
 pub use observed::Reading;
@@ -138,6 +144,12 @@ pub struct StoreSettings {
     pub granularity_minutes: u16,
     /// Key id and base64 of 32 bytes; the first seals, all open.
     pub sealing_keys: Vec<(String, SecretString)>,
+    /// A hold keeps its time so long.
+    pub hold_ttl: Duration,
+    /// A caller may hold so many times at once.
+    pub holds_per_caller: u32,
+    /// A program may hold so many times at once with one API key.
+    pub holds_per_api_key: u32,
 }
 
 impl StoreSettings {
@@ -165,6 +177,9 @@ impl StoreSettings {
             granularity_minutes: u16::try_from(settings.slot_granularity_minutes)
                 .map_err(|_| StoreError::Broken { what: "slot_granularity_minutes is too large: at most 65535" })?,
             sealing_keys: settings.sealing_keys.as_ref().map(KeyRing::pairs).unwrap_or_default(),
+            hold_ttl: Duration::from_secs(settings.hold_ttl_seconds),
+            holds_per_caller: settings.holds_per_caller,
+            holds_per_api_key: settings.holds_per_api_key,
         })
     }
 }

@@ -1,10 +1,8 @@
-//! The place of a wish: who does the service there, its hours and length, the clock, and what is free instead.
+//! The place of a wish: who does the service there, its hours and length, and the clock.
 //!
 //! Absent: locks. A booking calls this under the staff's locks and decides; without them it is advice.
 
-use crate::Store;
-use crate::command::BookingCommand;
-use crate::diary::alternatives;
+use crate::diary::Occupied;
 use crate::error::StoreError;
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use domain::hours::{Hours, Offer, Opening};
@@ -34,41 +32,10 @@ pub(crate) struct Spot {
     pub(crate) staff_id: Option<i32>,
 }
 
-impl BookingCommand {
-    pub(crate) fn spot(&self) -> Spot {
-        let Self { company_id, branch_id, service_id, staff_id, .. } = *self;
-        Spot { company_id, branch_id, service_id, staff_id }
-    }
-}
-
-impl Store {
-    /// What is free instead of a time that Cal.com has refused: the next starts after it. Advice; only a booking decides.
-    ///
-    /// # Errors
-    /// Postgres is away.
-    pub async fn free_instead(&self, refused: &BookingCommand) -> Result<Vec<Offer>, StoreError> {
-        let mut conn = self.pool.acquire().await?;
-        let spot = refused.spot();
-        let Ok((staff, _)) = qualified(&mut conn, spot).await? else { return Ok(vec![]) };
-        let Some(place) = read_place(&mut conn, spot, &staff).await? else { return Ok(vec![]) };
-        // Whoever stands in the way at Cal.com is not known here: not this time again.
-        let from = refused.starts_at + TimeDelta::minutes(place.minutes.into());
-        self.offers(&mut conn, spot, &place, staff, from).await
-    }
-
-    /// What is free instead, in this transaction, under its locks; the wished member of staff first.
-    pub(crate) async fn offers(
-        &self,
-        conn: &mut PgConnection,
-        spot: Spot,
-        place: &Place,
-        mut staff: Vec<i32>,
-        from: DateTime<Utc>,
-    ) -> Result<Vec<Offer>, StoreError> {
-        staff.sort_by_key(|&id| (Some(id) != spot.staff_id, id));
-        let from = from.max(place.now + TimeDelta::minutes(place.minimum_minutes.into()));
-        let (minutes, grid) = (place.minutes, self.settings.granularity_minutes);
-        alternatives(conn, spot.company_id, &place.hours, &staff, from, minutes, grid).await
+impl Place {
+    /// Nobody may start before it.
+    pub(crate) fn earliest(&self) -> DateTime<Utc> {
+        self.now + TimeDelta::minutes(self.minimum_minutes.into())
     }
 }
 
@@ -157,6 +124,12 @@ pub(crate) enum No {
 }
 
 impl No {
+    /// All of them are occupied: the first whom Cal.com is about to let go of, if there is one.
+    pub(crate) fn among(occupied: &[Occupied]) -> Self {
+        let soonest = occupied.iter().filter_map(|o| o.free_in_seconds).min();
+        soonest.map_or(Self::Taken, |seconds| Self::BeingReleased { seconds })
+    }
+
     pub(crate) fn with(self, alternatives: Vec<Offer>, minimum_minutes: u16) -> Refusal {
         match self {
             Self::Past => Refusal::InThePast,
@@ -173,7 +146,7 @@ pub(crate) fn within_rules(starts_at: DateTime<Utc>, place: &Place) -> Result<Ti
     if starts_at <= place.now {
         return Err(No::Past);
     }
-    if starts_at < place.now + TimeDelta::minutes(place.minimum_minutes.into()) {
+    if starts_at < place.earliest() {
         return Err(No::Soon);
     }
     TimeRange::starting(starts_at, place.minutes).filter(|&d| place.hours.contain(d)).ok_or(No::Closed)

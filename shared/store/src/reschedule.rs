@@ -147,7 +147,7 @@ impl Store {
 
 fn accepted(locked: &Locked, how: How, job: Option<crate::Enqueued>, ring: Vec<JobRef>) -> Accepted {
     let (appointment_id, version, status) = (locked.appointment_id, locked.version, locked.status);
-    Accepted { appointment_id, version, status, how, job, ring }
+    Accepted { appointment_id, version, status, how, job, ring, hold: None }
 }
 
 /// Read before any lock; it never changes.

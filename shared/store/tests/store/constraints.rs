@@ -29,7 +29,7 @@ const MORE_ROWS: [&str; 5] = [
 ];
 
 /// A statement that would make the sentence untrue.
-const UNTRUE: [(&str, &str); 63] = [
+const UNTRUE: [(&str, &str); 65] = [
     ("external_changes_is_known", "UPDATE company SET external_changes = 'ignore'"),
     ("inbox_hint_names_a_booking", "UPDATE webhook_inbox SET subject = 'x'"),
     (
@@ -83,7 +83,12 @@ const UNTRUE: [(&str, &str); 63] = [
     ("segment_sync_is_known", "UPDATE segment SET sync = 'done'"),
     ("segment_booking_stands_on_a_slot", "UPDATE segment SET calcom_uid = 'u'"),
     ("slot_state_is_known", "UPDATE slot SET state = 'free'"),
-    ("slot_has_a_token_iff_held", "UPDATE slot SET state = 'held'"),
+    ("slot_has_a_token_iff_held", "UPDATE slot SET state = 'held', held_by = 'key:k'"),
+    ("slot_has_a_holder_while_held", "UPDATE slot SET state = 'held', expires_at = now(), token_hash = 'x'"),
+    (
+        "one_hold_per_token",
+        "INSERT INTO slot (company_id, appointment_id, slot_id, segment_no, staff_id, during, state, promise_version, expires_at, token_hash, held_by) SELECT 1, gen_random_uuid(), gen_random_uuid(), 1, n, '[2020-01-01,2020-01-02)', 'held', 1, now(), 'x', 'key:k' FROM generate_series(2, 3) n",
+    ),
     ("slot_is_finite_half_open_not_empty", "UPDATE slot SET during = tstzrange(lower(during), NULL)"),
     ("slot_is_finite_half_open_not_empty", "UPDATE slot SET during = 'empty'"),
     ("slot_is_finite_half_open_not_empty", "UPDATE slot SET during = tstzrange(lower(during), upper(during), '[]')"),

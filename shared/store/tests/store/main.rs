@@ -2,6 +2,7 @@
 //! makes a database of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::wildcard_enum_match_arm)]
 
+mod alternatives;
 mod batch;
 mod booking;
 mod calcom_key;
@@ -10,6 +11,7 @@ mod cancel;
 mod catalog;
 mod constraints;
 mod customer;
+mod hold;
 mod inspect;
 mod op_list;
 mod protocol;

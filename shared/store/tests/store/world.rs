@@ -44,6 +44,9 @@ pub fn settings(url: String) -> StoreSettings {
         crashes_max: 3,
         granularity_minutes: 15,
         sealing_keys: vec![("k1".to_owned(), key(1)), ("k0".to_owned(), key(0))],
+        hold_ttl: Duration::from_secs(120),
+        holds_per_caller: 3,
+        holds_per_api_key: 100,
     }
 }
 
@@ -109,6 +112,8 @@ impl World {
             source: Source::Api,
             call: None,
             key: None,
+            hold: None,
+            or_else: vec![],
         }
     }
 

@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::body::{Raw, V1_BYTES_MAX, must_be_json};
 use crate::candidates::{self, CandidateTime};
+use crate::fee::Fee;
 use crate::fields::{Fields, Text};
 use crate::holds::hold_token;
 use crate::key::{MayBook, MayRead};
@@ -243,6 +244,8 @@ pub(crate) struct Outcome {
     /// member of staff); absent if none was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     hold: Option<&'static str>,
+    /// What this change costs; `null` if no policy speaks of a fee.
+    fee: Option<Fee>,
 }
 
 /// Ask for an appointment.
@@ -419,8 +422,8 @@ pub(crate) async fn cancel(
 pub(crate) fn answer(done: Done, accepted: &Accepted, view: AppointmentView, wait: Duration) -> Response {
     let (id, version) = (accepted.appointment_id, view.version);
     let job = accepted.job.as_ref().map(|job| AcceptedJob::of(job, id));
-    let hold = accepted.hold.map(HoldUse::as_str);
-    let mut response = (done.status(), Json(Outcome { appointment: view.into(), job, hold })).into_response();
+    let (hold, fee) = (accepted.hold.map(HoldUse::as_str), accepted.fee.map(Fee::from));
+    let mut response = (done.status(), Json(Outcome { appointment: view.into(), job, hold, fee })).into_response();
     insert(&mut response, LOCATION, &format!("/v1/appointments/{id}"));
     insert(&mut response, ETAG, &etag(version));
     if !wait.is_zero() {

@@ -2,10 +2,10 @@
 //!
 //! A business refusal is a reply, never an HTTP error. Whoever calls may see and change the appointments of this call,
 //! else of the exact number that calls; nothing that the agent says about itself widens that. Deliberately absent:
-//! policies.
 
 mod alternatives;
 mod book;
+mod callback;
 mod cancel;
 mod check;
 mod confirm;
@@ -13,6 +13,7 @@ mod customer;
 mod first_free;
 mod hold;
 mod parse_date;
+mod policy;
 mod query;
 mod reschedule;
 mod services;
@@ -22,6 +23,7 @@ use chrono_tz::Tz;
 use domain::appointment::Status;
 use domain::id::AppointmentId;
 use domain::phone::Phone;
+use domain::policy::Operation;
 use phonenumber::country::Id::DE;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -77,6 +79,8 @@ pub(crate) enum Function {
     BookFirstFree,
     /// Says what became of this call's booking.
     Confirm,
+    /// Notes that somebody wishes to be rung.
+    RequestCallback,
 }
 
 impl Function {
@@ -106,6 +110,7 @@ impl Function {
             "find_next_available" => Some(Self::NextAvailable),
             "book_first_free" => Some(Self::BookFirstFree),
             "confirm_booking" => Some(Self::Confirm),
+            "request_callback" => Some(Self::RequestCallback),
             _ => None,
         }
     }
@@ -129,6 +134,22 @@ impl Function {
             Self::NextAvailable => "find_next_available",
             Self::BookFirstFree => "book_first_free",
             Self::Confirm => "confirm_booking",
+            Self::RequestCallback => "request_callback",
+        }
+    }
+
+    /// What a policy closes it as, before anything is done. About changes, and about the service of a booking, it is asked
+    /// later, when it is known of what.
+    fn gated(self) -> Option<Operation> {
+        match self {
+            Self::Book | Self::BookFirstFree | Self::Cancel | Self::Reschedule => None,
+            Self::ParseDate | Self::CheckCustomer | Self::Context | Self::Release | Self::Confirm => None,
+            Self::Reserve => Some(Operation::Booking),
+            Self::Check | Self::Alternatives | Self::NextAvailable => Some(Operation::AvailabilityInquiry),
+            Self::ListServices | Self::ServiceInfo => Some(Operation::ServiceInformation),
+            Self::OpeningHours => Some(Operation::OpeningHours),
+            Self::Query => Some(Operation::AppointmentInquiry),
+            Self::RequestCallback => Some(Operation::CallbackService),
         }
     }
 }
@@ -158,10 +179,16 @@ pub(crate) struct Call<'a> {
 /// # Errors
 /// Only what is no business refusal: the database is away, or a fault of ours.
 pub(crate) async fn run(function: Function, call: &Call<'_>) -> Result<Reply, Problem> {
+    if let Some(operation) = function.gated()
+        && let Some(closed) = call.closed(operation, None).await?
+    {
+        return Ok(closed);
+    }
     match (function, &call.caller) {
         (Function::Book, Some(caller)) => book::run(call, caller).await,
         (Function::Cancel, Some(caller)) => cancel::run(call, caller).await,
         (Function::Reschedule, Some(caller)) => reschedule::run(call, caller).await,
+        (Function::RequestCallback, Some(caller)) => callback::run(call, caller).await,
         (Function::Query, _) => query::run(call).await,
         (Function::ParseDate, _) => Ok(parse_date::run(call)),
         (Function::ListServices, _) => Ok(services::list(call)),
@@ -177,7 +204,8 @@ pub(crate) async fn run(function: Function, call: &Call<'_>) -> Result<Reply, Pr
         (Function::BookFirstFree, Some(caller)) => first_free::run(call, caller).await,
         (Function::Confirm, Some(caller)) => confirm::run(call, caller).await,
         (Function::Book | Function::Cancel | Function::Reschedule, None)
-        | (Function::Reserve | Function::Release | Function::BookFirstFree | Function::Confirm, None) => {
+        | (Function::Reserve | Function::Release | Function::BookFirstFree | Function::Confirm, None)
+        | (Function::RequestCallback, None) => {
             let message = call.say(
                 "Ohne Angaben zum Anruf kann ich nichts ändern.",
                 "I cannot change anything without the details of the call.",

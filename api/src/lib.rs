@@ -15,6 +15,7 @@ mod calcom;
 mod callbacks;
 mod candidates;
 mod customers;
+mod fee;
 mod fields;
 mod functions;
 mod health;

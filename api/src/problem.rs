@@ -12,6 +12,7 @@ use chrono_tz::Tz;
 use domain::appointment::Status;
 use domain::hours::Offer;
 use domain::id::AppointmentId;
+use domain::policy::{Denial, Reason};
 use domain::refusal::Refusal;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -282,6 +283,7 @@ impl Problem {
                 (unprocessable, "Unknown staff", "choose another person, or leave it out", Some("staff_id"))
             }
             Refusal::Final { .. } => (unprocessable, "Final", "nothing is left to be done", None),
+            Refusal::Policy(_) => (unprocessable, "Not allowed by the policy", "see `possible` for what is", None),
         };
         let mut problem = Self::new(status, refusal.code(), title, format!("{refusal}: {what_to_do}"));
         if let Some(field) = field {
@@ -293,10 +295,34 @@ impl Problem {
         if let Refusal::Final { status } = refusal {
             problem = problem.with("current", json!({ "status": status.as_str() }));
         }
+        if let Refusal::Policy(denial) = refusal {
+            problem = problem.denied(denial, time_zone);
+        }
         if status == conflict || !refusal.alternatives().is_empty() {
             problem = problem.with("alternatives", offers(refusal.alternatives(), time_zone));
         }
         problem
+    }
+}
+
+impl Problem {
+    /// Why a policy says no, in words and numbers, and what is possible instead.
+    fn denied(self, denial: &Denial, time_zone: Tz) -> Self {
+        let possible: Vec<_> = denial.possible.iter().map(|operation| operation.as_str()).collect();
+        let problem = self.with("reason", denial.reason.as_str()).with("possible", possible);
+        match denial.reason {
+            Reason::DeadlineMissed { hours_before, until } => problem
+                .with("hours_before", hours_before)
+                .with("possible_until", until.with_timezone(&time_zone).to_rfc3339()),
+            Reason::QuotaExceeded { max } | Reason::MaxReschedulesReached { max } => problem.with("max", max),
+            Reason::PolicyDisabled | Reason::AnonymousCallerRestricted => problem,
+        }
+    }
+
+    /// It is done, and nobody is needed any more.
+    pub(crate) fn done_already() -> Self {
+        let detail = "somebody has done this callback already: read the list again";
+        Self::new(StatusCode::CONFLICT, "done", "Done already", detail)
     }
 }
 
@@ -364,6 +390,16 @@ pub(crate) struct ProblemBody {
     /// The appointment that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     appointment_id: Option<String>,
+    /// Of `policy`: deadline_missed, quota_exceeded, max_reschedules_reached, policy_disabled or
+    /// anonymous_caller_restricted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Of `policy`: what is possible instead, cancellation, reschedule or callback_service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    possible: Option<Vec<String>>,
+    /// Of `deadline_missed`: the last moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    possible_until: Option<String>,
 }
 
 /// A free start.
@@ -466,6 +502,8 @@ mod tests {
             assert_eq!(status(AcceptError::Refused(refusal)), 422);
         }
         assert_eq!(status(AcceptError::Refused(Refusal::Final { status: Status::Completed })), 422);
+        let denial = Denial { reason: Reason::PolicyDisabled, possible: vec![] };
+        assert_eq!(status(AcceptError::Refused(Refusal::Policy(denial))), 422);
         assert_eq!(status(AcceptError::StaleVersion { current: 3, status: Status::Cancelled }), 412);
         assert_eq!(status(AcceptError::KeyReused), 422);
         assert_eq!(status(AcceptError::Busy { retry_after_seconds: 2 }), 409);

@@ -52,6 +52,8 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(queues::list))
         .routes(routes!(callbacks::list))
         .routes(routes!(availability::list))
+        .routes(routes!(callbacks::assign))
+        .routes(routes!(callbacks::done))
         .routes(routes!(retell::by_path))
         .routes(routes!(retell::by_body))
         .routes(routes!(calcom::webhook))

@@ -304,6 +304,7 @@ mod tests {
             branch_id: 1,
             service_id: 1,
             service_name: "Herrenhaarschnitt".to_owned(),
+            fee: None,
             staff_id: 1,
             staff_name: "Anna Berg".to_owned(),
             source: "voice".to_owned(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{api_keys, appointments, callbacks, companies, drift, jobs, keys, ops, queues, review, secrets};
+use crate::{api_keys, appointments, callbacks, companies, drift, jobs, keys, ops, policies, queues, review, secrets};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,6 +100,11 @@ pub(crate) enum Noun {
         #[command(subcommand)]
         verb: callbacks::Verb,
     },
+    /// What the business allows: until when, how often, at what price
+    Policies {
+        #[command(subcommand)]
+        verb: policies::Verb,
+    },
     /// Companies and their catalogs
     Companies {
         #[command(subcommand)]
@@ -157,6 +162,11 @@ mod tests {
             "askpro drift repair".to_owned(),
             "askpro drift repair --yes --reason restored".to_owned(),
             format!("askpro callbacks done {ID} --reason reached"),
+            format!("askpro callbacks assign {ID} --to Anna --reason her-customer"),
+            "askpro policies list --all -o json".to_owned(),
+            "askpro policies publish demo/policy.toml".to_owned(),
+            "askpro policies publish demo/policy.toml --yes --reason season".to_owned(),
+            format!("askpro policies check {ID}"),
             format!("askpro ops list --state unknown --older-than 5m --appointment {ID} --limit 200 --before {ID}"),
             format!("askpro ops verify {ID}"),
             "askpro review list -o json".to_owned(),
@@ -194,6 +204,8 @@ mod tests {
             "askpro review resolve 0199a3c2-7c1e-7b60-9c55-1f2a3b4c5d6e --by retry",
             "askpro review resolve 0199a3c2-7c1e-7b60-9c55-1f2a3b4c5d6e --by magic --reason x",
             "askpro callbacks done 0199a3c2-7c1e-7b60-9c55-1f2a3b4c5d6e",
+            "askpro callbacks assign 0199a3c2-7c1e-7b60-9c55-1f2a3b4c5d6e --reason x",
+            "askpro policies publish demo/policy.toml --yes",
             "askpro api-keys create --scopes read,write",
             "askpro api-keys create",
             "askpro drift repair --yes",

@@ -17,6 +17,8 @@ mod jobs;
 mod keys;
 mod migrate;
 mod ops;
+mod policies;
+mod policy_file;
 mod queues;
 mod render;
 mod review;
@@ -67,6 +69,7 @@ async fn answer(flags: Flags) -> Result<Answer, Failure> {
         Noun::Review { verb } => review::run(verb, &session).await,
         Noun::Drift { verb } => drift::run(verb, &session).await,
         Noun::Callbacks { verb } => callbacks::run(verb, &session).await,
+        Noun::Policies { verb } => policies::run(verb, &session).await,
         Noun::Companies { verb } => companies::run(verb, &session).await,
         Noun::Secrets { verb } => {
             if verb.reads_stdin() && std::io::stdin().is_terminal() {

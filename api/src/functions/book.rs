@@ -8,6 +8,7 @@ use domain::appointment::Status;
 use domain::hours::Offer;
 use domain::id::AppointmentId;
 use domain::phone::{Phone, is_placeholder_email};
+use domain::policy::Operation;
 use domain::refusal::Refusal;
 use phonenumber::country::Id::DE;
 use phrases::{Clock, Phrase};
@@ -53,6 +54,9 @@ pub(super) async fn accept(
     function: Function,
     times: &[Candidate],
 ) -> Result<Reply, Problem> {
+    if let Some(closed) = call.closed(Operation::Booking, Some(wish.service.service_id)).await? {
+        return Ok(closed.with("booked", false));
+    }
     let command = command(call, caller, &wish, function, times);
     match call.app.store.accept_booking(&command).await {
         Ok(accepted) => accepted_reply(call, &command, &accepted).await,
@@ -335,6 +339,7 @@ pub(super) fn refused(call: &Call<'_>, wished: DateTime<Utc>, branch: &Branch, r
         Refusal::InThePast => in_the_past(call),
         Refusal::UnknownService => unknown_service(call, branch),
         Refusal::UnknownStaff => unknown_staff(call),
+        Refusal::Policy(denial) => call.denied(Operation::Reschedule, denial, call.time_zone()),
         Refusal::UnknownBranch | Refusal::Final { .. } => {
             let message = call.say("Das ist leider nicht möglich.", "I am afraid that is not possible.");
             Reply::refusal("denied", message).with("reason", refusal.code())

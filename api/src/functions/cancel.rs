@@ -1,13 +1,15 @@
 //! `cancel_appointment`: the promise is cancelled at once, whatever Cal.com is doing; so "cancelled" is true when it is said.
 //!
-//! Deliberately absent: fees and notice periods, and any guess which of several appointments is meant.
+//! Deliberately absent: any guess which of several appointments is meant.
 
 use domain::appointment::Status;
 use domain::id::AppointmentId;
-use store::{AcceptError, AppointmentView, CancelCommand, Who};
+use domain::policy::{Asking, Operation, Reason};
+use domain::refusal::Refusal;
+use store::{AcceptError, Accepted, AppointmentView, CancelCommand};
 use uuid::Uuid;
 
-use super::{Call, Caller, Function, local_time, zone};
+use super::{Call, Caller, Function, callback, local_time, policy, zone};
 use crate::arguments;
 use crate::problem::Problem;
 use crate::reply::Reply;
@@ -29,7 +31,7 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
         company_id: call.company_id(),
         appointment_id,
         if_match: None,
-        who: Who::Customer,
+        who: policy::who(caller),
         why: call.args.text(arguments::REASON),
         call: Some(call.facts(caller)),
         key: Some(call.key(Function::Cancel, caller, &call.args.canonical())),
@@ -38,30 +40,54 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
         Ok(accepted) => {
             call.app.bell.committed(&accepted.ring);
             let view = call.app.store.appointment(call.company_id(), accepted.appointment_id).await?;
-            Ok(cancelled(call, accepted.appointment_id, view.as_ref()))
+            Ok(cancelled(call, &accepted, view.as_ref()))
+        }
+        Err(AcceptError::Refused(Refusal::Policy(denial))) => match denial.reason {
+            Reason::AnonymousCallerRestricted => later(call, caller, meant).await,
+            Reason::DeadlineMissed { .. }
+            | Reason::QuotaExceeded { .. }
+            | Reason::MaxReschedulesReached { .. }
+            | Reason::PolicyDisabled => {
+                Ok(call.denied_about(Operation::Cancellation, &denial, found.first()).with("cancelled", false))
+            }
+        },
+        Err(AcceptError::NotFound)
+            if policy::asking(Some(caller)) == Asking::Anonymous
+                && (found.is_empty() || call.wants_a_number(Operation::Cancellation).await?) =>
+        {
+            later(call, caller, None).await
         }
         Err(AcceptError::NotFound) if found.len() > 1 => Ok(several(call, &found)),
         Err(error) => call.failed(error),
     }
 }
 
-fn cancelled(call: &Call<'_>, id: AppointmentId, view: Option<&AppointmentView>) -> Reply {
+/// Whose number is withheld is rung instead, or asks for it.
+async fn later(call: &Call<'_>, caller: &Caller, meant: Option<AppointmentId>) -> Result<Reply, Problem> {
+    let said = call.args.text(arguments::REASON);
+    let queued = callback::queue(call, caller, Operation::Cancellation, meant, said).await?;
+    Ok(queued.with("cancelled", false))
+}
+
+fn cancelled(call: &Call<'_>, accepted: &Accepted, view: Option<&AppointmentView>) -> Reply {
+    let costs = call.costs(accepted.fee);
     let reply = match view {
         Some(view) => {
             let time_zone = zone(&view.time_zone, call.time_zone());
             let at = call.language.moment(view.starts_at, time_zone);
             let message = call
                 .say(&format!("Der Termin am {at}, ist abgesagt."), &format!("The appointment on {at}, is cancelled."));
-            Reply::success(Status::Cancelled.as_str(), message)
+            Reply::success(Status::Cancelled.as_str(), message + &costs)
                 .with("appointment_time", local_time(view.starts_at, time_zone))
                 .with("appointment", call.listed(view))
         }
         None => {
             let message = call.say("Der Termin ist abgesagt.", "The appointment is cancelled.");
-            Reply::success(Status::Cancelled.as_str(), message)
+            Reply::success(Status::Cancelled.as_str(), message + &costs)
         }
     };
-    reply.with("cancelled", true).with("appointment_id", id.to_string())
+    let reply = reply.with("cancelled", true).with("appointment_id", accepted.appointment_id.to_string());
+    policy::with_fee(reply, accepted.fee)
 }
 
 pub(super) fn several(call: &Call<'_>, found: &[AppointmentView]) -> Reply {

@@ -1,14 +1,18 @@
 //! `reschedule_appointment`: first says what would be moved and asks, then moves it when that is confirmed.
 //!
 //! "Moved" is said only when Cal.com has the new time; until then it is noted, and the old time is kept. Deliberately
-//! absent: fees, notice periods, and a confirmation by silence: asking again without one asks again.
+//! absent: a confirmation by silence: asking again without one asks again.
 
 use chrono::{DateTime, Utc};
 use domain::appointment::{Status, Sync};
+use domain::id::AppointmentId;
+use domain::money::Money;
+use domain::policy::{Asking, Denial, Operation, Reason, Ruling};
+use domain::refusal::Refusal;
 use serde_json::{Value, json};
-use store::{AcceptError, AppointmentView, RescheduleCommand, Who};
+use store::{AcceptError, AppointmentView, RescheduleCommand};
 
-use super::{Call, Caller, Function, Wish, book, cancel, local_time, zone};
+use super::{Call, Caller, Function, Wish, book, callback, cancel, local_time, policy, zone};
 use crate::arguments;
 use crate::problem::Problem;
 use crate::reply::Reply;
@@ -29,7 +33,15 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
         let moved = Wish { id: None, date: None, time: None, ..old };
         let there = call.fitting(&moved).await?.into_iter().find(|view| view.starts_at == starts_at);
         let reply = match there {
-            Some(view) => told(call, &view, starts_at, before(call, &view, starts_at).await?),
+            Some(view) => {
+                let before = before(call, &view, starts_at).await?;
+                told(call, &view, starts_at, before, view.fee)
+            }
+            None if policy::asking(Some(caller)) == Asking::Anonymous
+                && (found.is_empty() || call.wants_a_number(Operation::Reschedule).await?) =>
+            {
+                later(call, caller, None, starts_at).await?
+            }
             None if found.is_empty() => call.not_found(),
             None => cancel::several(call, &found),
         };
@@ -40,7 +52,10 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
         return Ok(Reply::success("not_rescheduled", message).with("rescheduled", false));
     }
     if !call.args.affirmed(arguments::CONFIRMED_MOVE) {
-        return Ok(ask(call, meant, starts_at));
+        return match call.would_be(Operation::Reschedule, caller, meant).await? {
+            Ruling::Allowed { fee } => Ok(ask(call, meant, starts_at, fee)),
+            Ruling::Denied(denial) => denied(call, caller, meant, starts_at, &denial).await,
+        };
     }
     let command = RescheduleCommand {
         company_id: call.company_id(),
@@ -48,7 +63,7 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
         starts_at,
         // What was found is what is moved: changed meanwhile, the agent asks again.
         if_match: Some(meant.version),
-        who: Who::Customer,
+        who: policy::who(caller),
         why: call.args.text(arguments::REASON),
         call: Some(call.facts(caller)),
         key: Some(call.key(
@@ -65,8 +80,10 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
                 call.app.waiting.wait_for(key, Until::AtRest, call.app.voice_wait).await;
             }
             let view = call.app.store.appointment(call.company_id(), accepted.appointment_id).await?;
-            Ok(told(call, &view.ok_or_else(Problem::internal)?, starts_at, before(call, meant, starts_at).await?))
+            let before = before(call, meant, starts_at).await?;
+            Ok(told(call, &view.ok_or_else(Problem::internal)?, starts_at, before, accepted.fee))
         }
+        Err(AcceptError::Refused(Refusal::Policy(denial))) => denied(call, caller, meant, starts_at, &denial).await,
         Err(AcceptError::Refused(refusal)) => {
             let branch = call.catalog.branches.iter().find(|branch| branch.branch_id == meant.branch_id);
             let branch = branch.ok_or_else(Problem::internal)?;
@@ -83,6 +100,36 @@ async fn before(call: &Call<'_>, found: &AppointmentView, wished: DateTime<Utc>)
     }
     let stood = call.app.store.stood_before(call.company_id(), found.appointment_id).await?;
     Ok(stood.unwrap_or(found.starts_at))
+}
+
+/// The business does not allow it; whose number is withheld is rung instead.
+async fn denied(
+    call: &Call<'_>,
+    caller: &Caller,
+    meant: &AppointmentView,
+    starts_at: DateTime<Utc>,
+    denial: &Denial,
+) -> Result<Reply, Problem> {
+    match denial.reason {
+        Reason::AnonymousCallerRestricted => later(call, caller, Some(meant.appointment_id), starts_at).await,
+        Reason::DeadlineMissed { .. }
+        | Reason::QuotaExceeded { .. }
+        | Reason::MaxReschedulesReached { .. }
+        | Reason::PolicyDisabled => {
+            Ok(call.denied_about(Operation::Reschedule, denial, Some(meant)).with("rescheduled", false))
+        }
+    }
+}
+
+async fn later(
+    call: &Call<'_>,
+    caller: &Caller,
+    meant: Option<AppointmentId>,
+    starts_at: DateTime<Utc>,
+) -> Result<Reply, Problem> {
+    let said = local_time(starts_at, call.time_zone());
+    let queued = callback::queue(call, caller, Operation::Reschedule, meant, Some(said)).await?;
+    Ok(queued.with("rescheduled", false))
 }
 
 /// The new time, of which day and hour must be said.
@@ -107,19 +154,27 @@ fn new_start(call: &Call<'_>) -> Result<DateTime<Utc>, Reply> {
     if starts_at <= call.now { Err(book::in_the_past(call)) } else { Ok(starts_at) }
 }
 
-fn ask(call: &Call<'_>, meant: &AppointmentView, starts_at: DateTime<Utc>) -> Reply {
+fn ask(call: &Call<'_>, meant: &AppointmentView, starts_at: DateTime<Utc>, fee: Option<Money>) -> Reply {
     let (old, new) = (moment(call, meant, meant.starts_at), moment(call, meant, starts_at));
     let message = call.say(
         &format!("Soll ich den Termin vom {old}, auf {new}, verschieben?"),
         &format!("Shall I move the appointment from {old} to {new}?"),
     );
-    with_times(Reply::success("ready_for_confirmation", message), call, meant, (meant.starts_at, starts_at))
+    let reply = Reply::success("ready_for_confirmation", message + &call.costs(fee));
+    with_times(policy::with_fee(reply, fee), call, meant, (meant.starts_at, starts_at))
         .with("ready_for_confirmation", true)
         .with("rescheduled", false)
 }
 
 /// What is true of the promise now.
-fn told(call: &Call<'_>, view: &AppointmentView, wished: DateTime<Utc>, before: DateTime<Utc>) -> Reply {
+fn told(
+    call: &Call<'_>,
+    view: &AppointmentView,
+    wished: DateTime<Utc>,
+    before: DateTime<Utc>,
+    fee: Option<Money>,
+) -> Reply {
+    let costs = call.costs(fee);
     let at = moment(call, view, view.starts_at);
     if view.starts_at != wished {
         let message = call.say(
@@ -134,7 +189,7 @@ fn told(call: &Call<'_>, view: &AppointmentView, wished: DateTime<Utc>, before: 
         Sync::Synced => {
             let message = call
                 .say(&format!("Der Termin ist verschoben auf {at}."), &format!("The appointment is moved to {at}."));
-            Reply::success("rescheduled", message).with("rescheduled", true)
+            Reply::success("rescheduled", message + &costs).with("rescheduled", true)
         }
         Sync::Pending
         | Sync::InFlight
@@ -146,10 +201,11 @@ fn told(call: &Call<'_>, view: &AppointmentView, wished: DateTime<Utc>, before: 
                 "Ich habe die neue Zeit notiert, wir bestätigen sie gleich.",
                 "I have noted the new time, we will confirm it shortly.",
             );
-            Reply::success(Status::Requested.as_str(), message).with("rescheduled", false)
+            Reply::success(Status::Requested.as_str(), message + &costs).with("rescheduled", false)
         }
     };
-    with_times(reply, call, view, (before, wished)).with("appointment_id", view.appointment_id.to_string())
+    with_times(policy::with_fee(reply, fee), call, view, (before, wished))
+        .with("appointment_id", view.appointment_id.to_string())
 }
 
 /// Both times, by every name that flows read.

@@ -2,6 +2,7 @@
 
 use crate::appointment::Status;
 use crate::hours::Offer;
+use crate::policy::Denial;
 use thiserror::Error;
 
 /// A refusal is an answer: nothing was written. `code()` is its name towards integrators.
@@ -53,6 +54,9 @@ pub enum Refusal {
         /// What it is.
         status: Status,
     },
+    /// The business does not allow it.
+    #[error("{}", .0.reason)]
+    Policy(Denial),
 }
 
 impl Refusal {
@@ -68,6 +72,7 @@ impl Refusal {
             Self::UnknownBranch => "unknown_branch",
             Self::UnknownStaff => "unknown_staff",
             Self::Final { .. } => "final",
+            Self::Policy(_) => "policy",
         }
     }
 
@@ -78,9 +83,12 @@ impl Refusal {
             | Self::BeingReleased { alternatives, .. }
             | Self::OutsideHours { alternatives }
             | Self::TooSoon { alternatives, .. } => alternatives,
-            Self::InThePast | Self::UnknownService | Self::UnknownBranch | Self::UnknownStaff | Self::Final { .. } => {
-                &[]
-            }
+            Self::InThePast
+            | Self::UnknownService
+            | Self::UnknownBranch
+            | Self::UnknownStaff
+            | Self::Final { .. }
+            | Self::Policy(_) => &[],
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::convert::{Hold, HoldUse, Live, find_hold, give_back};
 use crate::diary::occupied;
 use crate::enqueue::{Enqueued, enqueue};
 use crate::error::StoreError;
+use crate::fee::read_fee;
 use crate::place::{No, Place, Spot, qualified, read_place, within_rules};
 use crate::request::{Earlier, Opened, Request};
 use crate::{JobRef, Store};
@@ -95,7 +96,16 @@ impl Store {
             request.close(&mut tx, appointment_id, Some(customer_id), None, version).await?;
             self.commit(tx, &place.xid).await?;
             let how = How::AlreadyYours;
-            return Ok(Ok(Accepted { appointment_id, version, status, how, job: None, ring: vec![], hold: None }));
+            return Ok(Ok(Accepted {
+                appointment_id,
+                version,
+                status,
+                how,
+                job: None,
+                ring: vec![],
+                hold: None,
+                fee: None,
+            }));
         }
         let wish = Booking { command, ids, customer_id, place: &place };
         let hold = find_hold(&mut tx, command, &starts).await?;
@@ -118,7 +128,7 @@ impl Store {
         self.commit(tx, &place.xid).await?;
         let ring = [(job.job, rings), (facts.job, facts_rings)].into_iter().filter(|j| j.1).map(|j| j.0).collect();
         let (status, how) = (Status::Requested, How::New);
-        Ok(Ok(Accepted { appointment_id, version: 1, status, how, job: Some(job), ring, hold }))
+        Ok(Ok(Accepted { appointment_id, version: 1, status, how, job: Some(job), ring, hold, fee: None }))
     }
 }
 
@@ -276,12 +286,16 @@ pub(crate) async fn replay(
     stands: impl Fn(Status, DateTime<Utc>) -> bool,
 ) -> Result<Option<Accepted>, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT a.status, a.version, a.starts_at, j.kind AS "kind?", j.state AS "state?"
+        r#"SELECT a.status, a.version, a.starts_at, j.kind AS "kind?", j.state AS "state?", e.fee_minor AS "fee_minor?",
+                  e.fee_currency AS "fee_currency?"
            FROM appointment a LEFT JOIN job j ON j.company_id = a.company_id AND j.job_id = $3
+                LEFT JOIN appointment_event e ON e.company_id = a.company_id AND e.appointment_id = a.appointment_id
+                                             AND e.version = $4
            WHERE a.company_id = $1 AND a.appointment_id = $2"#,
         company_id,
         earlier.appointment_id.0,
-        earlier.job_id.map(|j| j.0)
+        earlier.job_id.map(|j| j.0),
+        earlier.version
     )
     .fetch_optional(conn)
     .await?;
@@ -297,16 +311,9 @@ pub(crate) async fn replay(
         coalesced: false,
         state,
     });
-    let appointment_id = earlier.appointment_id;
-    Ok(Some(Accepted {
-        appointment_id,
-        version: row.version,
-        status,
-        how: How::Replayed,
-        job,
-        ring: vec![],
-        hold: None,
-    }))
+    let (appointment_id, version, how) = (earlier.appointment_id, row.version, How::Replayed);
+    let fee = read_fee(row.fee_minor, row.fee_currency.as_deref())?;
+    Ok(Some(Accepted { appointment_id, version, status, how, job, ring: vec![], hold: None, fee }))
 }
 
 pub(crate) fn read_status(word: &str) -> Result<Status, StoreError> {

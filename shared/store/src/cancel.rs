@@ -6,12 +6,14 @@ use crate::command::{AcceptError, Accepted, Decision, How, Who, answer};
 use crate::enqueue::{Enqueued, enqueue};
 use crate::error::StoreError;
 use crate::operator::note_operator;
+use crate::policy::hold_policies;
 use crate::promise::{Cause, Locked};
 use crate::release::release;
 use crate::request::{CallFacts, Opened, Request, RequestKey};
 use domain::appointment::{Change, IllegalChange, Learnt, Status};
 use domain::id::{AppointmentId, JobId};
 use domain::job::Kind;
+use domain::policy::Operation;
 use domain::refusal::Refusal;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -37,7 +39,7 @@ pub struct CancelCommand {
 
 impl Store {
     /// Changes the promise to `cancelled` and enqueues the job that tells Cal.com. From every status that is not final,
-    /// also while a booking is on its way.
+    /// also while a booking is on its way; if the policies allow it, which nobody changes until this is committed.
     ///
     /// # Errors
     /// See [`AcceptError`]; in every case nothing was written, except that after `Store(Away)` nobody knows.
@@ -60,6 +62,7 @@ impl Store {
                 }
             }
         }
+        let held = hold_policies(&mut tx, company_id, appointment_id, Operation::Cancellation, command.who).await?;
         let Some(mut locked) = Locked::wait_for(&mut tx, company_id, appointment_id).await? else {
             return Ok(Err(AcceptError::NotFound));
         };
@@ -81,7 +84,16 @@ impl Store {
             request.close(&mut tx, appointment_id, None, None, locked.version).await?;
             self.commit(tx, &read.xid).await?;
             let (version, status, how) = (locked.version, locked.status, How::Unchanged);
-            return Ok(Ok(Accepted { appointment_id, version, status, how, job: None, ring: vec![], hold: None }));
+            return Ok(Ok(Accepted {
+                appointment_id,
+                version,
+                status,
+                how,
+                job: None,
+                ring: vec![],
+                hold: None,
+                fee: None,
+            }));
         }
         if let Err(IllegalChange { from: status, .. }) = locked.status.after(Change::Cancel) {
             return Ok(Err(AcceptError::Refused(Refusal::Final { status })));
@@ -89,6 +101,12 @@ impl Store {
         if read.has_ended {
             return Ok(Err(AcceptError::Refused(Refusal::InThePast)));
         }
+        if let Some(held) = held
+            && let Err(denied) = held.rule_on(&mut tx, &mut locked, Operation::Cancellation).await?
+        {
+            return Ok(Err(AcceptError::Refused(denied)));
+        }
+        let fee = locked.ruled.and_then(|ruled| ruled.fee);
         let cause = Cause { who: command.who.as_str(), why: command.why.as_deref(), job: None };
         let (job, rings) = call_off_locked(&mut tx, &mut locked, read.is_unresolved, cause, fresh).await?;
         if command.who == Who::Operator {
@@ -105,6 +123,7 @@ impl Store {
             job: Some(job),
             ring: if rings { vec![job.job] } else { vec![] },
             hold: None,
+            fee,
         }))
     }
 }

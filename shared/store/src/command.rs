@@ -11,7 +11,9 @@ use crate::request::{CallFacts, RequestKey};
 use chrono::{DateTime, Utc};
 use domain::appointment::Status;
 use domain::id::AppointmentId;
+use domain::money::Money;
 use domain::phone::{Identity, Phone};
+use domain::policy::Asking;
 use domain::refusal::Refusal;
 
 /// A lock that was not to be had is worth another try after this, seconds.
@@ -114,6 +116,8 @@ pub struct Accepted {
     pub ring: Vec<JobRef>,
     /// What became of the hold that it came with; `None` = there was none.
     pub hold: Option<HoldUse>,
+    /// What the change costs by the policy that it was decided by; `None` = no policy speaks of a fee.
+    pub fee: Option<Money>,
 }
 
 /// How a command was accepted.
@@ -177,6 +181,8 @@ pub(crate) fn answer<T>(decision: Result<Result<T, AcceptError>, StoreError>) ->
 pub enum Who {
     /// The caller, by voice.
     Customer,
+    /// The caller, by voice, whose number is withheld.
+    Anonymous,
     /// A program of the business, by its API key.
     Business,
     /// A person at the command line; each change is an operator action of its own.
@@ -188,8 +194,18 @@ impl Who {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Customer => "customer",
+            Self::Anonymous => "anonymous",
             Self::Business => "business",
             Self::Operator => "operator",
+        }
+    }
+
+    /// As whom policies see him; `None`: an operator is never asked.
+    pub(crate) fn asks(self) -> Option<Asking> {
+        match self {
+            Self::Customer | Self::Business => Some(Asking::Known),
+            Self::Anonymous => Some(Asking::Anonymous),
+            Self::Operator => None,
         }
     }
 }

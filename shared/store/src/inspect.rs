@@ -1,14 +1,17 @@
 //! What anybody may look at: appointments, jobs, queues, callbacks. Each function reads one snapshot and locks nothing.
 //!
-//! Absent from every view: the customer's name and phone, and the uids of Cal.com, which are capabilities.
+//! Absent from every view: the customer's name and phone (but of one who asks to be rung: it is what he has said for
+//! that), and the uids of Cal.com, which are capabilities.
 
 use crate::accept::read_status;
 use crate::error::StoreError;
+use crate::fee::read_fee;
 use crate::{JobRef, Store};
 use chrono::{DateTime, Utc};
 use domain::appointment::{Status, Sync};
 use domain::id::{AppointmentId, JobId};
 use domain::job::{Kind, State};
+use domain::money::Money;
 use domain::phone::Phone;
 use uuid::Uuid;
 
@@ -37,6 +40,8 @@ pub struct AppointmentView {
     pub service_id: i32,
     /// What, for people.
     pub service_name: String,
+    /// What its last change costs by the policy that it was decided by.
+    pub fee: Option<Money>,
     /// With whom.
     pub staff_id: i32,
     /// With whom, for people.
@@ -157,6 +162,14 @@ pub struct CallbackView {
     pub created_at: DateTime<Utc>,
     /// When somebody had done it.
     pub done_at: Option<DateTime<Utc>>,
+    /// Who takes care of it.
+    pub assigned_to: Option<String>,
+    /// Where somebody who asks for it can be reached, E.164. Not for logs, as the two that follow.
+    pub phone: Option<String>,
+    /// As he has said it.
+    pub customer_name: Option<String>,
+    /// What it is about, in his words.
+    pub said: Option<String>,
 }
 
 impl Store {
@@ -235,6 +248,7 @@ impl Store {
     async fn views(&self, company_id: i32, ids: &[Uuid]) -> Result<Vec<AppointmentView>, StoreError> {
         let rows = sqlx::query!(
             r#"SELECT a.*, v.name AS service_name, g.staff_id, f.name AS staff_name, e.why AS "reason?",
+                      e.fee_minor AS "fee_minor?", e.fee_currency AS "fee_currency?",
                       ARRAY(SELECT o.sync FROM segment o WHERE o.company_id = a.company_id
                               AND o.appointment_id = a.appointment_id) AS "syncs!"
                FROM appointment a
@@ -263,6 +277,7 @@ impl Store {
                     branch_id: r.branch_id,
                     service_id: r.service_id,
                     service_name: r.service_name,
+                    fee: read_fee(r.fee_minor, r.fee_currency.as_deref())?,
                     staff_id: r.staff_id,
                     staff_name: r.staff_name,
                     source: r.source,
@@ -395,7 +410,8 @@ impl Store {
     /// Postgres is away.
     pub async fn callbacks(&self, company_id: i32, open_only: bool) -> Result<Vec<CallbackView>, StoreError> {
         let rows = sqlx::query!(
-            "SELECT callback_id, appointment_id, reason, created_at, done_at FROM callback_request
+            "SELECT callback_id, appointment_id, reason, created_at, done_at, assigned_to, phone, customer_name, said
+             FROM callback_request
              WHERE company_id = $1 AND (NOT $2 OR done_at IS NULL) ORDER BY created_at LIMIT 500",
             company_id,
             open_only
@@ -410,6 +426,10 @@ impl Store {
                 reason: r.reason,
                 created_at: r.created_at,
                 done_at: r.done_at,
+                assigned_to: r.assigned_to,
+                phone: r.phone,
+                customer_name: r.customer_name,
+                said: r.said,
             })
             .collect())
     }

@@ -1,4 +1,5 @@
-//! What people do at the command line: each change is noted in the transaction that makes it, for whoever asks later.
+//! What people do by hand, at the command line or through a program of the business: each change is noted in the
+//! transaction that makes it, for whoever asks later.
 
 use crate::command::Who;
 use crate::error::StoreError;
@@ -13,11 +14,23 @@ pub(crate) async fn note_operator(
     subject: &str,
     why: Option<&str>,
 ) -> Result<(), StoreError> {
+    note(conn, company_id, Who::Operator, what, subject, why).await
+}
+
+/// The same, by whomever.
+pub(crate) async fn note(
+    conn: &mut PgConnection,
+    company_id: i32,
+    who: Who,
+    what: &str,
+    subject: &str,
+    why: Option<&str>,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "INSERT INTO operator_action (company_id, action_id, who, what, subject, why) VALUES ($1, $2, $3, $4, $5, $6)",
         company_id,
         Uuid::now_v7(),
-        Who::Operator.as_str(),
+        who.as_str(),
         what,
         subject,
         why

@@ -10,6 +10,7 @@ use domain::appointment::{Change, Learnt, Status, Sync};
 use domain::effect::{Live, Promised, Segment, next_effect};
 use domain::id::{AppointmentId, JobId, Lineage, SlotId};
 use domain::job::confirms;
+use domain::money::Money;
 use domain::slot::TimeRange;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -21,6 +22,18 @@ pub(crate) struct Locked {
     pub(crate) status: Status,
     pub(crate) version: i32,
     pub(crate) starts_at: DateTime<Utc>,
+    /// What the policies have said about the change that comes next; it goes into that change's history row.
+    pub(crate) ruled: Option<Ruled>,
+}
+
+/// A change that the policies allow.
+#[derive(Clone, Copy)]
+pub(crate) struct Ruled {
+    /// The company's newest number.
+    pub(crate) policy_version: i32,
+    pub(crate) fee: Option<Money>,
+    /// The moment that was decided about: the history's, so that the decision can be made again from it.
+    pub(crate) at: DateTime<Utc>,
 }
 
 /// Promise and Cal.com.
@@ -85,7 +98,7 @@ impl Locked {
     ) -> Result<Self, StoreError> {
         let status =
             Status::parse(status).ok_or(StoreError::Broken { what: "an appointment has an unknown status" })?;
-        Ok(Self { company_id, appointment_id, status, version, starts_at })
+        Ok(Self { company_id, appointment_id, status, version, starts_at, ruled: None })
     }
 
     /// Its segments, by number.
@@ -148,13 +161,16 @@ impl Locked {
     ) -> Result<(), StoreError> {
         let illegal = StoreError::Broken { what: "a worker tried an illegal change of a promise" };
         let to = self.status.after(change).map_err(|_| illegal)?;
+        let ruled = self.ruled.take();
+        let fee = ruled.and_then(|r| r.fee);
         let changed = sqlx::query!(
             "WITH a AS (
                UPDATE appointment SET status = $3, version = version + 1
                WHERE company_id = $1 AND appointment_id = $2 AND version = $4 AND status = $5 RETURNING version)
              INSERT INTO appointment_event
-               (company_id, appointment_id, version, what, from_status, to_status, who, why, job_id, fence)
-             SELECT $1, $2, a.version, $3, $5, $3, $6, $7, $8, $9 FROM a",
+               (company_id, appointment_id, version, what, from_status, to_status, who, why, job_id, fence,
+                policy_version, fee_minor, fee_currency, at)
+             SELECT $1, $2, a.version, $3, $5, $3, $6, $7, $8, $9, $10, $11, $12, COALESCE($13, clock_timestamp()) FROM a",
             self.company_id,
             self.appointment_id.0,
             to.as_str(),
@@ -164,6 +180,10 @@ impl Locked {
             cause.why,
             cause.job.map(|(job, _)| job.0),
             cause.job.map(|(_, fence)| fence),
+            ruled.map(|r| r.policy_version),
+            fee.map(|fee| i64::from(fee.minor)),
+            fee.as_ref().map(|fee| fee.currency.as_str()),
+            ruled.map(|r| r.at),
         )
         .execute(conn)
         .await?
@@ -186,6 +206,8 @@ impl Locked {
         let illegal = StoreError::Broken { what: "an appointment was moved that cannot be" };
         let status = self.status.after(Change::Move).map_err(|_| illegal)?;
         let (slot, during) = to;
+        let ruled = self.ruled.take();
+        let fee = ruled.and_then(|r| r.fee);
         let changed = sqlx::query!(
             "WITH a AS (
                UPDATE appointment SET starts_at = $4, ends_at = $5, version = version + 1
@@ -193,8 +215,10 @@ impl Locked {
              g AS (
                UPDATE segment SET slot_id = $7 FROM a WHERE company_id = $1 AND appointment_id = $2 AND segment_no = 1)
              INSERT INTO appointment_event
-               (company_id, appointment_id, version, what, from_status, to_status, who, why, job_id, fence)
-             SELECT $1, $2, a.version, $8, $6, $6, $9, $10, $11, $12 FROM a",
+               (company_id, appointment_id, version, what, from_status, to_status, who, why, job_id, fence,
+                policy_version, fee_minor, fee_currency, at)
+             SELECT $1, $2, a.version, $8, $6, $6, $9, $10, $11, $12, $13, $14, $15, COALESCE($16, clock_timestamp())
+             FROM a",
             self.company_id,
             self.appointment_id.0,
             self.version,
@@ -207,6 +231,10 @@ impl Locked {
             cause.why,
             cause.job.map(|(job, _)| job.0),
             cause.job.map(|(_, fence)| fence),
+            ruled.map(|r| r.policy_version),
+            fee.map(|fee| i64::from(fee.minor)),
+            fee.as_ref().map(|fee| fee.currency.as_str()),
+            ruled.map(|r| r.at),
         )
         .execute(conn)
         .await?

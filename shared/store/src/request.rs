@@ -41,6 +41,8 @@ pub struct CallFacts {
 pub(crate) struct Earlier {
     pub(crate) appointment_id: AppointmentId,
     pub(crate) job_id: Option<JobId>,
+    /// The version of the promise that it made.
+    pub(crate) version: Option<i32>,
 }
 
 /// What the first statements of an accept found.
@@ -86,7 +88,7 @@ impl Request<'_> {
                 == 1;
             if !fresh {
                 let row = sqlx::query!(
-                    "SELECT body_hash, appointment_id, job_id FROM request_key WHERE company_id = $1 AND key = $2
+                    "SELECT body_hash, appointment_id, job_id, appointment_version FROM request_key WHERE company_id = $1 AND key = $2
                      FOR NO KEY UPDATE",
                     self.company_id,
                     key.key
@@ -98,8 +100,11 @@ impl Request<'_> {
                 if row.body_hash != key.body_hash {
                     return Ok(Opened::Reused);
                 }
-                decided =
-                    Some(Earlier { appointment_id: AppointmentId(row.appointment_id), job_id: row.job_id.map(JobId) });
+                decided = Some(Earlier {
+                    appointment_id: AppointmentId(row.appointment_id),
+                    job_id: row.job_id.map(JobId),
+                    version: row.appointment_version,
+                });
             }
         }
         let last = self.lock_call(conn).await?;

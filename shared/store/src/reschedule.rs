@@ -1,6 +1,6 @@
 //! Accept a new time for an appointment: the new slot is taken first, the old one is kept until Cal.com agrees.
 //!
-//! Order of locks: request key, call, staff, appointment. Deliberately absent: another member of staff (Cal.com's
+//! Order of locks: request key, call, policy head, staff, appointment. Deliberately absent: another member of staff (Cal.com's
 //! booking keeps its event type, and that is one person's), and composites.
 
 use crate::accept::{lock_staff, replay};
@@ -10,6 +10,7 @@ use crate::diary::occupied;
 use crate::enqueue::enqueue;
 use crate::error::StoreError;
 use crate::place::{No, Spot, qualified, read_place, within_rules};
+use crate::policy::hold_policies;
 use crate::promise::{Cause, Locked};
 use crate::release::release;
 use crate::request::{CallFacts, Opened, Request, RequestKey};
@@ -18,6 +19,8 @@ use chrono::{DateTime, Utc};
 use domain::appointment::{Change, IllegalChange, Learnt, Status};
 use domain::id::{AppointmentId, JobId, SlotId};
 use domain::job::Kind;
+use domain::money::Money;
+use domain::policy::Operation;
 use domain::refusal::Refusal;
 use domain::slot::TimeRange;
 use sqlx::PgConnection;
@@ -93,6 +96,7 @@ impl Store {
                 }
             }
         }
+        let held = hold_policies(&mut tx, company_id, appointment_id, Operation::Reschedule, command.who).await?;
         let Some(fixed) = fixed(&mut tx, command).await? else { return Ok(Err(AcceptError::NotFound)) };
         lock_staff(&mut tx, company_id, &[fixed.staff_id]).await?;
         let Some(mut locked) = Locked::wait_for(&mut tx, company_id, appointment_id).await? else {
@@ -111,8 +115,14 @@ impl Store {
         if locked.starts_at == command.starts_at {
             request.close(&mut tx, appointment_id, None, None, locked.version).await?;
             self.commit(tx, &place.xid).await?;
-            return Ok(Ok(accepted(&locked, How::Unchanged, None, vec![])));
+            return Ok(Ok(accepted(&locked, How::Unchanged, None, vec![], None)));
         }
+        if let Some(held) = held.filter(|_| locked.starts_at > place.now)
+            && let Err(denied) = held.rule_on(&mut tx, &mut locked, Operation::Reschedule).await?
+        {
+            return Ok(Err(AcceptError::Refused(denied)));
+        }
+        let fee = locked.ruled.and_then(|ruled| ruled.fee);
         let taken = match within_rules(command.starts_at, &place) {
             _ if locked.starts_at <= place.now => Err(No::Past),
             Ok(during) => take(&mut tx, command, &fixed, during, fresh.0, locked.version + 1).await?,
@@ -141,13 +151,19 @@ impl Store {
         request.close(&mut tx, appointment_id, None, Some(job.job.job_id), locked.version).await?;
         self.commit(tx, &place.xid).await?;
         let ring = if rings { vec![job.job] } else { vec![] };
-        Ok(Ok(accepted(&locked, How::New, Some(job), ring)))
+        Ok(Ok(accepted(&locked, How::New, Some(job), ring, fee)))
     }
 }
 
-fn accepted(locked: &Locked, how: How, job: Option<crate::Enqueued>, ring: Vec<JobRef>) -> Accepted {
+fn accepted(
+    locked: &Locked,
+    how: How,
+    job: Option<crate::Enqueued>,
+    ring: Vec<JobRef>,
+    fee: Option<Money>,
+) -> Accepted {
     let (appointment_id, version, status) = (locked.appointment_id, locked.version, locked.status);
-    Accepted { appointment_id, version, status, how, job, ring, hold: None }
+    Accepted { appointment_id, version, status, how, job, ring, hold: None, fee }
 }
 
 /// Read before any lock; it never changes.

@@ -88,5 +88,5 @@ pub(crate) async fn try_again(
 
 pub(crate) fn tried(locked: &Locked, job: Enqueued, ring: Vec<JobRef>) -> Accepted {
     let (appointment_id, version, status) = (locked.appointment_id, locked.version, locked.status);
-    Accepted { appointment_id, version, status, how: How::New, job: Some(job), ring, hold: None }
+    Accepted { appointment_id, version, status, how: How::New, job: Some(job), ring, hold: None, fee: None }
 }

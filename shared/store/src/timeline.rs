@@ -67,7 +67,8 @@ impl Store {
 
 async fn promises(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -> Result<Vec<Told>, StoreError> {
     let rows = sqlx::query!(
-        "SELECT version, at, what, from_status, to_status, who, why, job_id, fence FROM appointment_event
+        "SELECT version, at, what, from_status, to_status, who, why, job_id, fence, policy_version, fee_minor, fee_currency
+         FROM appointment_event
          WHERE company_id = $1 AND appointment_id = $2 ORDER BY version",
         company_id,
         id.0
@@ -88,6 +89,11 @@ async fn promises(conn: &mut PgConnection, company_id: i32, id: AppointmentId) -
                 Some(from) if *from == r.to_status => format!("The promise was changed: {}{why}.", r.what),
                 Some(from) => format!("The appointment went from {from} to {}{why}.", r.to_status),
             };
+            let ruled = r.policy_version.filter(|version| *version > 0);
+            let fee = r.fee_minor.zip(r.fee_currency);
+            let fee = fee.map(|(minor, code)| format!(" at a fee of {minor} minor units {code}")).unwrap_or_default();
+            let by = ruled.map(|version| format!(" Policy version {version} allowed it{fee}.")).unwrap_or_default();
+            let detail = detail + &by;
             let what = if r.from_status.is_none() { "accepted" } else { r.what.as_str() };
             Told::new(r.at, what, &r.who, detail).about(Some(r.version), r.job_id, r.fence)
         })

@@ -1,6 +1,7 @@
 //! A person has rung the customer.
 
 use crate::world::World;
+use store::Who;
 use uuid::Uuid;
 
 #[tokio::test]
@@ -15,8 +16,9 @@ async fn a_callback_is_done_once_and_the_first_time_stands() {
         ))
         .await;
     let callback_id = world.store.callbacks(company_id, true).await.unwrap()[0].callback_id;
-    let done =
-        async |company_id, callback_id| world.store.called_back(company_id, callback_id, "told her").await.unwrap();
+    let done = async |company_id, callback_id| {
+        world.store.called_back(company_id, callback_id, Who::Operator, Some("told her")).await.unwrap()
+    };
     assert_eq!(done(99, callback_id).await, None);
     assert_eq!(done(company_id, Uuid::nil()).await, None);
     let first = done(company_id, callback_id).await.unwrap();

@@ -1,7 +1,7 @@
 //! The voice agent's functions: what is common to them, and which one is meant.
 //!
 //! A business refusal is a reply, never an HTTP error. Whoever calls may see and change the appointments of this call,
-//! else of the exact number that calls; nothing that the agent says about itself widens that. Deliberately absent:
+//! else of the exact number that calls; nothing that the agent says about itself widens that.
 
 mod alternatives;
 mod book;

@@ -8,6 +8,7 @@
 
 mod calcom;
 mod line;
+mod policy;
 mod process;
 mod proxy;
 mod salon;
@@ -16,6 +17,7 @@ mod wire;
 
 pub use calcom::{Change, WEBHOOK_SECRET, made_up_webhook, webhook_signature};
 pub use line::{Host, Line};
+pub use policy::{Decided, flat, policy};
 pub use process::{Answer, Api, Process, retell_signature};
 pub use proxy::{Commit, Proxy, Stop, Stopped};
 pub use salon::{BRANCH_PHONE, WISHES_A_DAY, event_type_id};

@@ -13,6 +13,7 @@ mod customers;
 mod herd;
 mod operator;
 mod reading;
+mod policy;
 mod reschedule;
 mod sync;
 mod voice;

@@ -10,4 +10,5 @@
 mod double_booking;
 mod lost_cancel;
 mod lost_move;
+mod stale_policy;
 mod two_customers;

@@ -10,6 +10,7 @@ mod move_and_cancel;
 mod one_customer_per_phone;
 mod one_job_per_key;
 mod one_slot_one_appointment;
+mod policy_and_changes;
 
 use domain::id::AppointmentId;
 use domain::refusal::Refusal;

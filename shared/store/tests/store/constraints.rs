@@ -20,12 +20,46 @@ const ROWS: [&str; 9] = [
     "INSERT INTO operator_action (company_id, action_id, who, what, subject) VALUES (1, gen_random_uuid(), 'o', 'x', 'y')",
 ];
 
-const MORE_ROWS: [&str; 5] = [
+const MORE_ROWS: [&str; 6] = [
+    "INSERT INTO policy_version (company_id, version, scope, content, why) VALUES (1, 1, 'company', '{}', 'x')",
     "INSERT INTO spare_booking (company_id, appointment_id, calcom_uid, segment_no) VALUES (1, gen_random_uuid(), 'u', 1)",
     "INSERT INTO calcom_cursor (company_id) VALUES (1)",
-    "INSERT INTO callback_request (company_id, callback_id, reason) VALUES (1, gen_random_uuid(), 'x')",
+    "INSERT INTO callback_request (company_id, callback_id, reason, call_id) VALUES (1, gen_random_uuid(), 'x', 'c')",
     "INSERT INTO request_key (company_id, key, body_hash, appointment_id) VALUES (1, 'k', sha256('x'), gen_random_uuid())",
     "INSERT INTO customer (company_id, customer_id, anonymous_call_id, language) VALUES (1, gen_random_uuid(), 'c', 'de')",
+];
+
+/// As `UNTRUE`, of policies and callbacks.
+const UNTRUE_OF_POLICIES: [(&str, &str); 11] = [
+    ("policy_head_belongs_to_a_company", "UPDATE policy_head SET company_id = 9"),
+    (
+        "policy_belongs_to_a_company",
+        "INSERT INTO policy_version (company_id, version, scope, content, why) VALUES (9, 1, 'company', '{}', 'x')",
+    ),
+    (
+        "policy_versions_begin_with_one",
+        "INSERT INTO policy_version (company_id, version, scope, content, why) VALUES (1, 0, 'company', '{}', 'x')",
+    ),
+    (
+        "policy_scope_is_known",
+        "INSERT INTO policy_version (company_id, version, scope, scope_id, content, why) VALUES (1, 2, 'chair', 1, '{}', 'x')",
+    ),
+    (
+        "policy_scope_has_an_id_unless_company",
+        "INSERT INTO policy_version (company_id, version, scope, content, why) VALUES (1, 2, 'staff', '{}', 'x')",
+    ),
+    (
+        "policy_content_is_an_object",
+        "INSERT INTO policy_version (company_id, version, scope, content, why) VALUES (1, 2, 'company', '[]', 'x')",
+    ),
+    ("event_fee_is_an_amount", "UPDATE appointment_event SET fee_minor = -1, fee_currency = 'EUR', policy_version = 1"),
+    ("event_fee_comes_from_a_policy", "UPDATE appointment_event SET fee_minor = 1, fee_currency = 'EUR'"),
+    ("callback_phone_is_e164", "UPDATE callback_request SET phone = '0151'"),
+    ("callback_is_assigned_to_somebody", "UPDATE callback_request SET assigned_to = 'x'"),
+    (
+        "one_callback_per_call_and_reason",
+        "INSERT INTO callback_request (company_id, callback_id, reason, call_id) VALUES (1, gen_random_uuid(), 'x', 'c')",
+    ),
 ];
 
 /// A statement that would make the sentence untrue.
@@ -138,7 +172,7 @@ async fn every_constraint_holds_and_comes_back_by_its_name() {
         world.sql(row).await;
     }
     let (mut tried, mut wrong) = (BTreeSet::new(), Vec::new());
-    for (name, sql) in UNTRUE {
+    for (name, sql) in UNTRUE.into_iter().chain(UNTRUE_OF_POLICIES) {
         match sqlx::query(sql).execute(&world.pool).await.map_err(StoreError::from) {
             Err(StoreError::Refused { constraint }) if constraint == name => {}
             other => wrong.push((name, other)),

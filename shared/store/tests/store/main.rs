@@ -14,6 +14,7 @@ mod customer;
 mod hold;
 mod inspect;
 mod op_list;
+mod policy;
 mod protocol;
 mod reschedule;
 mod review;

@@ -274,7 +274,7 @@ async fn an_appointment_from_wish_to_cancellation() {
     assert_ne!(older["jobs"][0]["id"], newest["jobs"][0]["id"]);
     let job = older["jobs"][0]["id"].as_str().unwrap();
     assert_eq!(world.get(&format!("/v1/jobs/{job}")).await.status, StatusCode::OK);
-    assert_eq!(world.get("/v1/queues").await.body["queues"].as_array().unwrap().len(), 4);
+    assert_eq!(world.get("/v1/queues").await.body["queues"].as_array().unwrap().len(), 5);
     assert_eq!(world.get("/v1/callbacks").await.body, json!({"callbacks": []}));
     world.gone().await;
 }

@@ -21,6 +21,7 @@ use crate::holds::expire_holds;
 use crate::perform::{Work, claim_due, perform};
 use crate::relay::relay;
 use crate::rescue::rescue;
+use crate::said::forget_said;
 use crate::sweep::sweep;
 use crate::world::World;
 
@@ -61,6 +62,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     beside.spawn(relay(world.clone(), stop.clone()));
     beside.spawn(rescue(world.clone(), stop.clone()));
     beside.spawn(expire_holds(world.clone(), stop.clone()));
+    beside.spawn(forget_said(world.clone(), stop.clone()));
     let periods = [settings.sweep_ms, settings.audit_ms].map(Duration::from_millis);
     beside.spawn(sweep(world.clone(), periods[0], periods[1], stop.clone()));
     beside.spawn(gauges(world.clone(), stop.clone()));

@@ -5,7 +5,7 @@
 //! - `act`, `look`: the one request of a job, and the one look when its outcome is not known. No transaction.
 //! - `budget`: tells how the keys of Cal.com stand. What lets a request out is the crate `gate`.
 //! - `lease`: keeps a claimed job ours beside that.
-//! - `relay`, `rescue`, `holds`, `sweep`, `gauges`: the loops that run beside the jobs (`rounds`). Doubled they do no harm.
+//! - `relay`, `rescue`, `holds`, `said`, `sweep`, `gauges`: the loops that run beside the jobs (`rounds`). Doubled they do no harm.
 //! - `world`, `bell`, `fleet`, `health`: what all of them share, how it starts, and how it stops.
 //!
 //! Deliberately absent: SQL (`store`), apalis (`queue`), HTTP to Cal.com (`calcom`), and every decision (`domain`).
@@ -25,6 +25,7 @@ mod perform;
 mod relay;
 mod rescue;
 mod rounds;
+mod said;
 mod sweep;
 mod world;
 

@@ -16,11 +16,13 @@ pub enum Kind {
     Customer,
     /// Something has happened to a booking at Cal.com: read it.
     CalcomEvent,
+    /// Retell has told something of a call.
+    Call,
 }
 
 impl Kind {
     /// Every kind; a queue is named after its kind.
-    pub const ALL: [Self; 4] = [Self::Booking, Self::Sync, Self::Customer, Self::CalcomEvent];
+    pub const ALL: [Self; 5] = [Self::Booking, Self::Sync, Self::Customer, Self::CalcomEvent, Self::Call];
 
     /// Its word in SQL, JSON and keys.
     pub fn as_str(self) -> &'static str {
@@ -29,6 +31,7 @@ impl Kind {
             Self::Sync => "sync",
             Self::Customer => "customer",
             Self::CalcomEvent => "calcom_event",
+            Self::Call => "call",
         }
     }
 

@@ -7,6 +7,7 @@ pub mod alternatives;
 pub mod answer;
 pub mod appointment;
 pub mod budget;
+pub mod call;
 pub mod effect;
 pub mod hours;
 pub mod id;

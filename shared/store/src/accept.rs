@@ -4,6 +4,7 @@
 //! Order of locks: request key, call, staff by id (of all times that would do), customer; then what is new. The check
 //! stands beside its use: whatever is decided on is read in a statement after the lock.
 
+use crate::attach::attach;
 use crate::command::{AcceptError, Accepted, BookingCommand, Candidate, Decision, How, answer};
 use crate::convert::{Hold, HoldUse, Live, find_hold, give_back};
 use crate::diary::occupied;
@@ -17,7 +18,7 @@ use chrono::{DateTime, Utc};
 use domain::appointment::Status;
 use domain::id::{AppointmentId, CustomerId, JobId, Lineage, SlotId};
 use domain::job::{Kind, State};
-use domain::phone::{Identity, Phone};
+use domain::phone::Phone;
 use domain::refusal::Refusal;
 use domain::slot::TimeRange;
 use sqlx::PgConnection;
@@ -332,42 +333,13 @@ pub(crate) async fn lock_staff(conn: &mut PgConnection, company_id: i32, staff: 
     if locked.len() == staff.len() { Ok(()) } else { Err(StoreError::Broken { what: "a member of staff vanished" }) }
 }
 
-/// Finds or makes the customer, and holds his row: the same phone is the same person, a withheld one only in its call.
+/// Finds or makes the customer, and holds his row.
 async fn attach_customer(
     conn: &mut PgConnection,
     command: &BookingCommand,
     fresh: CustomerId,
 ) -> Result<CustomerId, StoreError> {
-    let (company_id, language) = (command.company_id, &command.facts.language);
-    let id = match &command.who {
-        Identity::Phone(phone) => {
-            sqlx::query_scalar!(
-                "INSERT INTO customer (company_id, customer_id, phone, language) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT ON CONSTRAINT one_customer_per_phone DO UPDATE SET deleted_at = NULL
-                 RETURNING customer_id",
-                company_id,
-                fresh.0,
-                phone.as_e164(),
-                language
-            )
-            .fetch_one(conn)
-            .await?
-        }
-        Identity::Anonymous(call_id) => {
-            sqlx::query_scalar!(
-                "INSERT INTO customer (company_id, customer_id, anonymous_call_id, language) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT ON CONSTRAINT one_customer_per_anonymous_call DO UPDATE SET deleted_at = NULL
-                 RETURNING customer_id",
-                company_id,
-                fresh.0,
-                call_id,
-                language
-            )
-            .fetch_one(conn)
-            .await?
-        }
-    };
-    Ok(CustomerId(id))
+    attach(conn, command.company_id, (&command.who).into(), &command.facts.language, fresh).await
 }
 
 /// Does the customer have the same service at one of these times already? A booking has locked his row.

@@ -20,7 +20,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 impl Store {
-    /// Claims one job. A `customer` job is claimed, done and settled in this one transaction.
+    /// Claims one job. A `customer` or `call` job is claimed, done and settled in this one transaction.
     ///
     /// # Errors
     /// Postgres is away, its locks were held too long, or an invariant is broken. Nothing was claimed then.
@@ -69,6 +69,7 @@ impl Store {
             return match self.kind_of(job).await? {
                 Some(Kind::Customer) => self.merge_customer(job, worker).await,
                 Some(Kind::CalcomEvent) => self.claim_event(job, worker).await,
+                Some(Kind::Call) => self.make_call(job, worker).await,
                 Some(Kind::Booking | Kind::Sync) | None => Ok(Claim::Gone),
             };
         };

@@ -133,7 +133,7 @@ impl Claim {
 pub struct Batch {
     /// Claimed in one transaction.
     pub claims: Vec<Claim>,
-    /// To be claimed each by itself, and at the same time: `customer` jobs, and all of a batch in which one failed. What is
+    /// To be claimed each by itself, and at the same time: `customer` and `call` jobs, and all of a batch in which one failed. What is
     /// granted must not wait for their locks.
     pub alone: Vec<JobRef>,
 }

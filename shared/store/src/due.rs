@@ -37,7 +37,7 @@ impl Store {
             let job = JobRef { company_id: r.company_id, job_id: JobId(r.job_id) };
             let appointment_id = match Kind::parse(&r.kind)? {
                 Kind::Booking | Kind::Sync => r.appointment_id.map(AppointmentId),
-                Kind::Customer | Kind::CalcomEvent => None,
+                Kind::Customer | Kind::CalcomEvent | Kind::Call => None,
             };
             Some(Due { job, appointment_id })
         });

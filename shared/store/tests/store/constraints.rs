@@ -20,13 +20,15 @@ const ROWS: [&str; 9] = [
     "INSERT INTO operator_action (company_id, action_id, who, what, subject) VALUES (1, gen_random_uuid(), 'o', 'x', 'y')",
 ];
 
-const MORE_ROWS: [&str; 6] = [
+const MORE_ROWS: [&str; 8] = [
     "INSERT INTO policy_version (company_id, version, scope, content, why) VALUES (1, 1, 'company', '{}', 'x')",
     "INSERT INTO spare_booking (company_id, appointment_id, calcom_uid, segment_no) VALUES (1, gen_random_uuid(), 'u', 1)",
     "INSERT INTO calcom_cursor (company_id) VALUES (1)",
     "INSERT INTO callback_request (company_id, callback_id, reason, call_id) VALUES (1, gen_random_uuid(), 'x', 'c')",
     "INSERT INTO request_key (company_id, key, body_hash, appointment_id) VALUES (1, 'k', sha256('x'), gen_random_uuid())",
     "INSERT INTO customer (company_id, customer_id, anonymous_call_id, language) VALUES (1, gen_random_uuid(), 'c', 'de')",
+    "INSERT INTO call_event (company_id, call_id, event) VALUES (1, 'c', 'call_started')",
+    "INSERT INTO call_said (company_id, call_id, function, arguments) VALUES (1, 'c', 'book_appointment', '{}')",
 ];
 
 /// As `UNTRUE`, of policies and callbacks.
@@ -63,7 +65,7 @@ const UNTRUE_OF_POLICIES: [(&str, &str); 11] = [
 ];
 
 /// A statement that would make the sentence untrue.
-const UNTRUE: [(&str, &str); 65] = [
+const UNTRUE: [(&str, &str); 71] = [
     ("external_changes_is_known", "UPDATE company SET external_changes = 'ignore'"),
     ("inbox_hint_names_a_booking", "UPDATE webhook_inbox SET subject = 'x'"),
     (
@@ -162,6 +164,12 @@ const UNTRUE: [(&str, &str); 65] = [
     ("request_hash_is_sha256", "UPDATE request_key SET body_hash = ''"),
     ("request_key_has_1_to_300_characters", "UPDATE request_key SET key = ''"),
     ("request_key_has_1_to_300_characters", "UPDATE request_key SET key = repeat('x', 301)"),
+    ("call_event_is_known", "UPDATE call_event SET event = 'call_inbound'"),
+    ("call_event_direction_is_known", "UPDATE call_event SET direction = 'sideways'"),
+    ("call_event_phone_is_e164", "UPDATE call_event SET phone = '0151'"),
+    ("call_status_is_known", "UPDATE call SET customer_id = gen_random_uuid(), status = 'error'"),
+    ("call_that_was_told_of_has_a_customer", "UPDATE call SET status = 'ongoing'"),
+    ("saying_has_at_most_8_kib", "UPDATE call_said SET arguments = repeat('x', 8193)"),
 ];
 
 #[tokio::test]

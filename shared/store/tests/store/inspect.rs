@@ -85,7 +85,7 @@ async fn jobs_come_in_pages_and_queues_in_numbers() {
         let numbers: Vec<_> = queues.iter().map(|q| (q.kind, q.available, q.running, q.parked)).collect();
         let wanted = [(Kind::Booking, 5, 0, 0), (Kind::Sync, 0, 0, 1), (Kind::Customer, 5, 0, 0)];
         assert_eq!(numbers[..3], wanted);
-        assert_eq!(numbers[3..], [(Kind::CalcomEvent, 0, 0, 0)]);
+        assert_eq!(numbers[3..], [(Kind::CalcomEvent, 0, 0, 0), (Kind::Call, 0, 0, 0)]);
         assert!(queues[0].oldest_due_seconds.unwrap() >= 0.0 && queues[1].oldest_due_seconds.is_none());
     }
     world.sql("UPDATE job SET state = 'completed', finished_at = now() WHERE kind = 'booking'").await;

@@ -6,6 +6,7 @@ mod alternatives;
 mod batch;
 mod booking;
 mod calcom_key;
+mod call;
 mod callback;
 mod cancel;
 mod catalog;

@@ -11,9 +11,9 @@ pub struct Phone(String);
 
 impl Phone {
     /// Reads a number as dialled in `country` (an ISO 3166 code such as `DE`). `None` when it is not a valid number of
-    /// any numbering plan, or a placeholder that agents send when they know none.
+    /// any numbering plan, a word for a withheld one, or a placeholder that agents send when they know none.
     pub fn parse(raw: &str, country: phonenumber::country::Id) -> Option<Self> {
-        if raw.len() > 40 {
+        if raw.len() > 40 || is_withheld(raw) {
             return None;
         }
         let number = phonenumber::parse(Some(country), raw).ok()?;
@@ -39,6 +39,18 @@ impl fmt::Debug for Phone {
 /// Sent by agents in the field when they know no number.
 const PLACEHOLDERS: [&str; 3] = ["+49151123456", "+491234567890", "+4915112345"];
 
+/// What telephone networks, and agents after them, write instead of a number.
+const WITHHELD: [&str; 7] = ["anonymous", "unknown", "blocked", "private", "withheld", "restricted", "unavailable"];
+
+/// Is this no number but a word for one that its owner does not show (`anonymous`, `Anonymous@anonymous.invalid`,
+/// `anonymous_17`)? Whoever calls so is nobody's customer of before.
+pub fn is_withheld(raw: &str) -> bool {
+    let lower = raw.trim().trim_start_matches('+').to_lowercase();
+    WITHHELD.iter().any(|word| {
+        lower.strip_prefix(word).is_some_and(|rest| rest.is_empty() || !rest.starts_with(char::is_alphanumeric))
+    })
+}
+
 /// Addresses that agents send when they know none: nobody's e-mail.
 pub fn is_placeholder_email(email: &str) -> bool {
     let email = email.trim().to_lowercase();
@@ -48,6 +60,8 @@ pub fn is_placeholder_email(email: &str) -> bool {
         || host.starts_with("noreply.")
         || host.starts_with("example.")
         || host == "placeholder.local"
+        || host.ends_with(".placeholder.local")
+        || local.strip_prefix("anonymous_").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Who a customer is to us: a number, or, when it is withheld, the one call.
@@ -81,8 +95,41 @@ mod tests {
             assert_eq!(Phone::parse(raw, DE), None, "{raw:?}");
         }
         assert_eq!(Phone::parse(&"9".repeat(10_000), DE), None);
-        assert!(is_placeholder_email("noreply@salon.de") && is_placeholder_email("x@example.com"));
-        assert!(!is_placeholder_email("müller@web.de"));
+    }
+
+    #[test]
+    fn a_withheld_number_is_recognised_by_its_word() {
+        let words =
+            ["anonymous", " Anonymous ", "+anonymous", "UNKNOWN", "blocked", "private", "withheld", "restricted"];
+        let forms = ["unavailable", "anonymous@anonymous.invalid", "anonymous_1731", "Restricted Number"];
+        for raw in words.into_iter().chain(forms) {
+            assert!(is_withheld(raw) && Phone::parse(raw, DE).is_none(), "{raw:?}");
+        }
+        for raw in ["+4915112345678", "", "privateer", "0151 12345678"] {
+            assert!(!is_withheld(raw), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_agents_invent_are_nobodys() {
+        let invented = [
+            "booking@temp.de",
+            "Booking@AskPro.ai ",
+            "termin@askproai.de",
+            "noreply@salon.de",
+            "x@noreply.de",
+            "x@placeholder.local",
+            "x@example.com",
+            "x@example.org",
+            "anonymous_1731@salon.de",
+            "no address",
+        ];
+        for email in invented {
+            assert!(is_placeholder_email(email), "{email}");
+        }
+        for email in ["müller@web.de", "anonymous_anna@web.de", "temp@temp.de", "booking@salon.de"] {
+            assert!(!is_placeholder_email(email), "{email}");
+        }
     }
 
     #[test]

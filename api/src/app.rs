@@ -29,6 +29,8 @@ pub struct App {
     pub(crate) waiting: Waiting,
     pub(crate) voice_wait: Duration,
     pub(crate) clock: Clock,
+    /// The slug of the company that the old gateway's paths serve.
+    pub(crate) legacy_company: Option<Arc<str>>,
     pub(crate) metrics: Metrics,
     pub(crate) availability: FreeTime,
 }
@@ -49,7 +51,8 @@ impl App {
         let (bell, ringing) = Bell::start(doorbell);
         let waiting = Waiting::start(Arc::clone(&store), stop);
         let voice_wait = Duration::from_millis(settings.voice_wait_ms);
+        let legacy_company = settings.legacy_company.as_deref().map(Arc::from);
         let metrics = Metrics::of_this_process();
-        Ok((Self { store, bell, waiting, voice_wait, clock, metrics, availability }, ringing))
+        Ok((Self { store, bell, waiting, voice_wait, clock, legacy_company, metrics, availability }, ringing))
     }
 }

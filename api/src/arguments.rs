@@ -139,14 +139,31 @@ impl Arguments {
         (known && is_person && name.chars().count() <= NAME_CHARS_MAX).then_some(name)
     }
 
+    /// Is this a retry that has lost its arguments: nothing but a call's id, and one that the agent has invented? To a
+    /// function that `changes` something no other id says more: a lost argument must not become "the only one".
+    pub(crate) fn only_repeat(&self, changes: bool) -> bool {
+        let id = self.0.get("call_id").filter(|id| !id.is_null());
+        let invented = || id.and_then(Value::as_str).and_then(call_id).is_none();
+        id.is_some() && self.said().next().is_none() && (changes || invented())
+    }
+
+    /// What was said, as text that [`Self::of`] reads; `None` = nothing.
+    pub(crate) fn written(&self) -> Option<String> {
+        let said: Map<String, Value> = self.said().map(|(name, value)| (name.clone(), value.clone())).collect();
+        (!said.is_empty()).then(|| Value::Object(said).to_string())
+    }
+
+    /// What is an argument and says something.
+    fn said(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.0
+            .iter()
+            .filter(|(name, value)| !matches!(name.as_str(), "execution_message" | "call_id") && !value.is_null())
+    }
+
     /// The same, in one spelling: keys sorted, without what is no argument. For request keys.
     pub(crate) fn canonical(&self) -> String {
-        let mut said = self
-            .0
-            .iter()
-            .filter(|(name, value)| !matches!(name.as_str(), "execution_message" | "call_id") && !value.is_null());
         let mut sorted = std::collections::BTreeMap::new();
-        said.by_ref().for_each(|(name, value)| {
+        self.said().for_each(|(name, value)| {
             sorted.insert(name.as_str(), value.as_str().map_or_else(|| value.to_string(), |t| t.trim().to_owned()));
         });
         format!("{sorted:?}")
@@ -165,7 +182,8 @@ fn said(text: &str) -> Option<String> {
 pub(crate) fn call_id(text: &str) -> Option<String> {
     let id = said(text)?;
     let short_number = id.len() <= 5 && id.bytes().all(|b| b.is_ascii_digit());
-    let fine = id.len() <= 128 && !short_number && !NO_CALL.contains(&id.to_lowercase().as_str());
+    let cut = id.ends_with("..") || id.ends_with('…');
+    let fine = id.len() <= 128 && !short_number && !cut && !NO_CALL.contains(&id.to_lowercase().as_str());
     fine.then_some(id)
 }
 
@@ -237,11 +255,31 @@ mod tests {
 
     #[test]
     fn invented_call_ids() {
-        for invented in ["", "1", "12345", "call_001", "current", "None", "undefined", "{{call_id}}"] {
+        let invented =
+            ["", "1", "123", "12345", "call_1", "call_001", "current", "current_call", "dummy_call_id", "None"];
+        for invented in invented.into_iter().chain(["undefined", "{{call_id}}", "call_272e...", "call_272e…"]) {
             assert_eq!(call_id(invented), None, "{invented:?}");
         }
         assert_eq!(call_id("call_272edd18").as_deref(), Some("call_272edd18"));
         assert_eq!(call_id(&"c".repeat(129)), None);
+    }
+
+    #[test]
+    fn a_retry_that_has_lost_its_arguments() {
+        let only = |args: Value, changes| arguments(args).only_repeat(changes);
+        for lost in [json!({"call_id": "call_001"}), json!({"call_id": "12345", "execution_message": "Moment"})] {
+            assert!(only(lost.clone(), true) && only(lost, false));
+        }
+        assert!(only(json!({"call_id": "call_001", "datum": null}), false));
+        let its_own = json!({"call_id": "call_272edd18"});
+        assert!(only(its_own.clone(), true) && !only(its_own, false), "a question may be meant so");
+        for whole in [json!({}), json!({"call_id": null}), json!({"call_id": "call_001", "datum": "morgen"})] {
+            assert!(!only(whole.clone(), true) && !only(whole, false));
+        }
+        let said = arguments(json!({"datum": "Freitag", "call_id": "call_001", "execution_message": "Moment"}));
+        let again = Arguments::of(said.written().map(Value::String));
+        assert_eq!((again.text(DATE).as_deref(), again.text(CALL)), (Some("Freitag"), None));
+        assert_eq!(arguments(json!({"call_id": "call_001"})).written(), None);
     }
 
     #[test]

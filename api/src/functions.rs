@@ -115,7 +115,16 @@ impl Function {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// Does it change nothing? Only then it answers without a `call`.
+    pub(crate) fn only_reads(self) -> bool {
+        match self {
+            Self::Book | Self::Cancel | Self::Reschedule => false,
+            Self::Query => true,
+        }
+    }
+
+    /// Its one name, whatever the agent calls it.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Book => "book_appointment",
             Self::Cancel => "cancel_appointment",
@@ -154,7 +163,7 @@ impl Function {
     }
 }
 
-/// Who calls, as the telephone network says.
+/// Who calls, as the telephone network says; or, without `call`, the call that `args.call_id` names.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) call_id: String,
@@ -231,16 +240,7 @@ impl Call<'_> {
 
     /// The branch whose number was called, else the only one.
     fn branch(&self, caller: &Caller) -> Option<&Branch> {
-        let called = caller.to_number.as_deref().and_then(|raw| Phone::parse(raw, DE));
-        let by_number = called.and_then(|called| {
-            self.catalog.branches.iter().find(|branch| {
-                branch.phones.iter().any(|phone| Phone::parse(phone, DE).is_some_and(|phone| phone == called))
-            })
-        });
-        by_number.or(match self.catalog.branches.as_slice() {
-            [only] => Some(only),
-            _ => None,
-        })
+        branch_called(&self.catalog, caller.to_number.as_deref())
     }
 
     /// As [`Call::branch`]; without a caller the only one.
@@ -296,12 +296,9 @@ impl Call<'_> {
     }
 
     async fn fitting(&self, wish: &Wish) -> Result<Vec<AppointmentView>, Problem> {
-        let (call_id, from) = match &self.caller {
-            Some(caller) => (Some(caller.call_id.clone()), caller.from.clone()),
-            None => (self.args.text(arguments::CALL).and_then(|id| arguments::call_id(&id)), None),
-        };
-        let whose = call_id.map(Whose::Call).into_iter().chain(from.map(Whose::Phone));
-        for whose in whose {
+        let Some(caller) = &self.caller else { return Ok(Vec::new()) };
+        let from = caller.from.clone().map(Whose::Phone);
+        for whose in std::iter::once(Whose::Call(caller.call_id.clone())).chain(from) {
             let found = self.app.store.upcoming_of(self.company_id(), &whose, APPOINTMENTS_MAX).await?;
             let fitting: Vec<_> = found.into_iter().filter(|view| wish.fits(view)).collect();
             if !fitting.is_empty() {
@@ -367,6 +364,20 @@ impl Call<'_> {
             .say("Ich finde keinen passenden Termin zu diesem Anruf.", "I find no matching appointment for this call.");
         Reply::refusal("not_found", message)
     }
+}
+
+/// The branch whose number was called, else the only one.
+pub(crate) fn branch_called<'a>(catalog: &'a Catalog, to_number: Option<&str>) -> Option<&'a Branch> {
+    let called = to_number.and_then(|raw| Phone::parse(raw, DE));
+    let by_number = called.and_then(|called| {
+        catalog.branches.iter().find(|branch| {
+            branch.phones.iter().any(|phone| Phone::parse(phone, DE).is_some_and(|phone| phone == called))
+        })
+    });
+    by_number.or(match catalog.branches.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    })
 }
 
 /// The time zone of that name, else `other`.

@@ -1,7 +1,9 @@
 //! The voice agent's door: signature first, then which function, whose call, which branch.
 //!
 //! The company, and with it the signature's key, comes from the path; the caller from `call` alone; the branch from the
-//! number that was called. Deliberately absent: events and inbound webhooks, the old gateway's paths.
+//! number that was called. Where there is no `call`, only functions that read answer, and `args.call_id` names the caller
+//! if it is a call of this company that is going on. Deliberately absent: the header `x-retell-call-id`, which nothing
+//! signs; events (`calls`), the old gateway's paths (`legacy`).
 
 use std::time::Instant;
 
@@ -11,16 +13,17 @@ use axum::response::{IntoResponse, Response};
 use domain::phone::Phone;
 use phonenumber::country::Id::DE;
 use serde_json::{Map, Value};
-use store::SecretKind;
+use store::{Company, SecretKind};
 
 use crate::app::App;
-use crate::arguments::{Arguments, call_id};
+use crate::arguments::{self, Arguments, call_id};
 use crate::body::{RETELL_BYTES_MAX, Raw};
 use crate::functions::{self, Call, Caller, Function};
 use crate::problem::Problem;
 use crate::reply::Reply;
 use crate::signature;
 use crate::spoken::Language;
+use crate::{last_said, spelling};
 
 /// The longest number that is stored as it came, characters.
 const NUMBER_CHARS_MAX: usize = 40;
@@ -68,7 +71,14 @@ pub(crate) async fn by_body(
     measured(&app, &company, None, &headers, &body).await
 }
 
-async fn measured(app: &App, company: &str, name: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Response {
+/// One function call, whichever path it came by: `name` is what the path says of the function.
+pub(crate) async fn measured(
+    app: &App,
+    company: &str,
+    name: Option<&str>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Response {
     let began = Instant::now();
     let answer = answer(app, company, name, headers, body).await;
     metrics::histogram!("api_function_seconds").record(began.elapsed().as_secs_f64());
@@ -81,6 +91,20 @@ async fn measured(app: &App, company: &str, name: Option<&str>, headers: &Header
     }
 }
 
+/// The company of a slug, if it is Retell who speaks to it. An unknown company and a wrong key look the same from outside.
+///
+/// # Errors
+/// 401; 503 while the database, which has the key, is away.
+pub(crate) async fn believed(app: &App, slug: &str, headers: &HeaderMap, body: &[u8]) -> Result<Company, Problem> {
+    let company = app.store.company_by_slug(slug).await?.ok_or_else(Problem::signature)?;
+    let keys = app.store.secrets(company.company_id, SecretKind::Retell).await?;
+    if signature::valid(headers, body, &keys, (app.clock)()) {
+        return Ok(company);
+    }
+    tracing::info!(company_id = company.company_id, "a signature was refused");
+    Err(Problem::signature())
+}
+
 async fn answer(
     app: &App,
     company: &str,
@@ -88,18 +112,10 @@ async fn answer(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Reply, Problem> {
-    let now = (app.clock)();
-    // An unknown company and a wrong key look the same from outside.
-    let company = app.store.company_by_slug(company).await?.ok_or_else(Problem::signature)?;
-    let keys = app.store.secrets(company.company_id, SecretKind::Retell).await?;
-    if !signature::valid(headers, body, &keys, now) {
-        tracing::info!(company_id = company.company_id, "a signature was refused");
-        return Err(Problem::signature());
-    }
-
+    let company = believed(app, company, headers, body).await?;
     let request = Request::parse(body)?;
     let language = Language::of(&company.language);
-    let names = [path_name, request.name.as_deref()].map(|name| name.map(snake));
+    let names = [path_name, request.name.as_deref()].map(|name| name.map(spelling::snake));
     let name = match names {
         [Some(path), Some(body)] if path != body && Function::named(&path) != Function::named(&body) => {
             return Err(Problem::names_differ());
@@ -114,16 +130,46 @@ async fn answer(
         let message = language.pick("Diese Funktion kenne ich nicht.", "I do not know this function.");
         return Ok(Reply::refusal("unknown_function", message));
     };
+    let caller = match request.who {
+        Who::Caller(caller) => Some(caller),
+        Who::Absent if function.only_reads() => named_call(app, company.company_id, &request.args).await?,
+        Who::Absent | Who::Unusable => None,
+    };
+    let args = match &caller {
+        Some(caller) => last_said::meant(app, company.company_id, &caller.call_id, function, request.args).await,
+        None => request.args,
+    };
     let catalog = app.store.catalog(company.company_id).await?;
-    let call = Call { app, catalog, caller: request.caller, args: request.args, language, now };
+    let call = Call { app, catalog, caller, args, language, now: (app.clock)() };
     functions::run(function, &call).await
+}
+
+/// The caller of the call that the arguments name, if it is going on: for a request without `call`.
+async fn named_call(app: &App, company_id: i32, args: &Arguments) -> Result<Option<Caller>, Problem> {
+    let Some(call_id) = args.text(arguments::CALL).and_then(|id| call_id(&id)) else { return Ok(None) };
+    let ongoing = app.store.ongoing_call(company_id, &call_id).await?;
+    Ok(ongoing.map(|call| {
+        let from = call.from_number.as_deref().and_then(|raw| Phone::parse(raw, DE));
+        Caller { call_id, from, from_number: call.from_number, to_number: call.to_number }
+    }))
+}
+
+/// Whose call it is, as the body says.
+#[derive(Debug)]
+enum Who {
+    /// `call` is there and has an id.
+    Caller(Caller),
+    /// `call` is there, and what it has is no id: nobody else's id counts then.
+    Unusable,
+    /// There is no `call`.
+    Absent,
 }
 
 /// What a function call says, once its signature is believed.
 #[derive(Debug)]
 struct Request {
     name: Option<String>,
-    caller: Option<Caller>,
+    who: Who,
     args: Arguments,
 }
 
@@ -134,20 +180,24 @@ impl Request {
         };
         let name = ["name", "function_name"].iter().find_map(|key| root.get(*key).and_then(Value::as_str));
         let name = name.map(str::to_owned);
-        let caller = root.remove("call").and_then(caller);
+        let who = match root.remove("call") {
+            None | Some(Value::Null) => Who::Absent,
+            Some(call) => caller(call).map_or(Who::Unusable, Who::Caller),
+        };
         let args = ["args", "arguments", "parameters"].iter().find_map(|key| root.remove(*key));
-        // Without `args` the root itself carries them, and then `name` is the customer's, not the function's.
-        let at_root = args.is_none() && caller.is_none();
-        Ok(Self {
-            name: if at_root && !is_function(name.as_deref()) { None } else { name },
-            caller,
-            args: Arguments::of(args.or_else(|| at_root.then_some(Value::Object(root)))),
-        })
+        // Without `args` the root itself carries them; and without `call`, too, `name` may be the customer's.
+        let customers = args.is_none() && !matches!(who, Who::Caller(_)) && !is_function(name.as_deref());
+        if !customers {
+            root.remove("name");
+            root.remove("function_name");
+        }
+        let name = name.filter(|_| !customers);
+        Ok(Self { name, who, args: Arguments::of(args.or(Some(Value::Object(root)))) })
     }
 }
 
 fn is_function(name: Option<&str>) -> bool {
-    name.is_some_and(|name| Function::named(&snake(name)).is_some())
+    name.is_some_and(|name| Function::named(&spelling::snake(name)).is_some())
 }
 
 /// Who calls, by `call` alone; `None` without a usable id.
@@ -159,31 +209,12 @@ fn caller(call: Value) -> Option<Caller> {
     Some(Caller { call_id, from, from_number, to_number: number(&call, "to_number") })
 }
 
-fn number(call: &Map<String, Value>, name: &str) -> Option<String> {
+/// A number as it is stored: as it came, if it could be one.
+pub(crate) fn number(call: &Map<String, Value>, name: &str) -> Option<String> {
     let number = call.get(name)?.as_str()?.trim();
     let fine =
         !number.is_empty() && number.chars().count() <= NUMBER_CHARS_MAX && !number.chars().any(char::is_control);
     fine.then(|| number.to_owned())
-}
-
-/// `book-appointment`, `bookAppointment_v17` and `Book_Appointment` are `book_appointment`.
-fn snake(name: &str) -> String {
-    let mut snake = String::new();
-    let mut before = '_';
-    for c in name.trim().chars().take(64) {
-        if c.is_uppercase() && (before.is_lowercase() || before.is_ascii_digit()) {
-            snake.push('_');
-        }
-        before = c;
-        match c {
-            '-' | ' ' | '/' => snake.push('_'),
-            c => snake.extend(c.to_lowercase()),
-        }
-    }
-    let versionless = snake.rsplit_once("_v").filter(|(name, version)| {
-        !name.is_empty() && !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit())
-    });
-    versionless.map_or(snake.clone(), |(name, _)| name.to_owned())
 }
 
 #[cfg(test)]
@@ -196,47 +227,34 @@ mod tests {
         Request::parse(body.to_string().as_bytes()).unwrap()
     }
 
-    #[test]
-    fn one_name_for_every_spelling() {
-        for spelling in [
-            "book_appointment",
-            "book-appointment",
-            "bookAppointment",
-            "BookAppointment",
-            "book_appointment_v17",
-            "book-appointment-v4",
-            "bookAppointmentV17",
-            " book_appointment ",
-        ] {
-            assert_eq!(snake(spelling), "book_appointment", "{spelling}");
+    fn caller_of(body: &Value) -> Option<Caller> {
+        match request(body).who {
+            Who::Caller(caller) => Some(caller),
+            Who::Unusable | Who::Absent => None,
         }
-        assert_eq!(snake("cancel_vip"), "cancel_vip");
-        assert_eq!(snake("_v17"), "_v17");
-        assert_eq!(Function::named(&snake("start-booking")), Some(Function::Book));
-        assert_eq!(Function::named(&snake("collect-appointment")), Some(Function::Book));
-        assert_eq!(Function::named(&snake("query_appointment_v12")), Some(Function::Query));
-        assert_eq!(Function::named(&snake("drop_table")), None);
     }
 
     #[test]
     fn the_caller_comes_from_call_alone() {
-        let caller = request(&json!({
+        let caller = caller_of(&json!({
             "name": "book_appointment",
             "call": {"call_id": "call_abc", "from_number": "+4915112345678", "to_number": "+493012345678"},
             "args": {"customer_phone": "+4915199999999", "call_id": "call_001"},
         }))
-        .caller
         .unwrap();
         assert_eq!(caller.call_id, "call_abc");
         assert_eq!(caller.from.unwrap().as_e164(), "+4915112345678");
 
         for withheld in ["anonymous", "unknown", "restricted", "+491234567890", "", "0151123456"] {
             let call = json!({"call": {"call_id": "call_abc", "from_number": withheld}, "args": {}});
-            assert_eq!(request(&call).caller.unwrap().from, None, "{withheld}");
+            assert_eq!(caller_of(&call).unwrap().from, None, "{withheld}");
         }
-        for no_call in [json!({}), json!({"call_id": ""}), json!({"call_id": "12345"}), json!("call_abc"), json!(null)]
-        {
-            assert!(request(&json!({"call": no_call, "args": {"call_id": "call_abc"}})).caller.is_none());
+        for no_id in [json!({}), json!({"call_id": ""}), json!({"call_id": "12345"}), json!("call_abc")] {
+            let told = request(&json!({"call": no_id, "args": {"call_id": "call_abc"}}));
+            assert!(matches!(told.who, Who::Unusable), "{no_id}");
+        }
+        for no_call in [json!({"call": null, "args": {}}), json!({"args": {}}), json!({})] {
+            assert!(matches!(request(&no_call).who, Who::Absent), "{no_call}");
         }
     }
 
@@ -249,6 +267,10 @@ mod tests {
         let at_root = request(&json!({"datum": "morgen", "name": "Lena Vogt"}));
         assert_eq!(at_root.args.text(DATE).as_deref(), Some("morgen"));
         assert_eq!((at_root.name, at_root.args.text(NAME).as_deref()), (None, Some("Lena Vogt")));
+        let beside_call =
+            request(&json!({"name": "query_appointment", "call": {"call_id": "call_abc"}, "datum": "morgen"}));
+        assert_eq!(beside_call.args.text(DATE).as_deref(), Some("morgen"));
+        assert_eq!((beside_call.name.as_deref(), beside_call.args.text(NAME)), (Some("query_appointment"), None));
         let named = request(&json!({"function_name": "query-appointment", "args": {}}));
         assert_eq!(named.name.as_deref(), Some("query-appointment"));
         assert!(Request::parse(b"[]").is_err() && Request::parse(b"").is_err() && Request::parse(b"\xff").is_err());

@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::problem::{Alternative, Problem, ProblemBody};
 use crate::{
-    alternatives, appointments, availability, calcom, callbacks, customers, health, holds, jobs, observe, queues,
-    reschedule, retell, sync,
+    alternatives, appointments, availability, calcom, callbacks, calls, customers, health, holds, jobs, legacy,
+    observe, queues, reschedule, retell, sync,
 };
 
 #[derive(OpenApi)]
@@ -63,6 +63,13 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(holds::create))
         .routes(routes!(holds::release))
         .routes(routes!(alternatives::list))
+        .routes(routes!(calls::webhook))
+        .routes(routes!(calls::inbound))
+        .routes(routes!(legacy::function))
+        .routes(routes!(legacy::versioned_function))
+        .routes(routes!(legacy::webhook_function))
+        .routes(routes!(legacy::events))
+        .routes(routes!(legacy::webhook))
 }
 
 /// The OpenAPI document, as `/openapi.json` serves it.

@@ -149,9 +149,10 @@ fn time(call: &Map<String, Value>, name: &str) -> Option<DateTime<Utc>> {
 
 /// A text on one line, cut to a length.
 fn line(map: &Map<String, Value>, name: &str, chars_max: usize) -> Option<String> {
-    let text = map.get(name)?.as_str()?.trim();
+    let text = map.get(name)?.as_str()?.trim_start();
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(chars_max).collect();
-    (!line.is_empty()).then_some(line)
+    let line = line.trim();
+    (!line.is_empty()).then(|| line.to_owned())
 }
 
 #[cfg(test)]

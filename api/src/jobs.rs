@@ -168,7 +168,7 @@ mod tests {
         let all = read(&all).unwrap();
         assert_eq!((all.kind, all.state, all.limit), (Some(Kind::Sync), Some(JobState::Parked), 200));
         let bad = [
-            ("kind", "call"),
+            ("kind", "fax"),
             ("state", ""),
             ("appointment_id", "1"),
             ("limit", "0"),

@@ -13,6 +13,7 @@ mod commit;
 mod drain;
 mod points;
 mod story;
+mod telephone;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use harness::{Answer, QUARANTINE, World};

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod calcom;
+mod calls;
 mod line;
 mod policy;
 mod process;
@@ -16,6 +17,7 @@ mod servers;
 mod wire;
 
 pub use calcom::{Change, WEBHOOK_SECRET, made_up_webhook, webhook_signature};
+pub use calls::CALL_EVENTS;
 pub use line::{Host, Line};
 pub use policy::{Decided, flat, policy};
 pub use process::{Answer, Api, Process, retell_signature};

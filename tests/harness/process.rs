@@ -169,6 +169,30 @@ impl Api {
     }
 }
 
+impl Api {
+    /// A webhook of Retell's about a call, signed as Retell does it.
+    ///
+    /// # Errors
+    /// No answer came: the API is away, or has died over this request.
+    pub async fn tell(&self, event: &str, call: &Value) -> reqwest::Result<Answer> {
+        let body = json!({"event": event, "call": call}).to_string();
+        let signature = retell_signature(&body, 0);
+        let request = self.http.post(format!("{}/retell/salon/webhook", self.url));
+        answer(request.header("x-retell-signature", signature).body(body)).await
+    }
+
+    /// As [`Api::call`], where the API may die over it.
+    ///
+    /// # Errors
+    /// No answer came.
+    pub async fn try_call(&self, function: &str, call: &Value, args: &Value) -> reqwest::Result<Answer> {
+        let body = json!({"name": function, "call": call, "args": args}).to_string();
+        let signature = retell_signature(&body, 0);
+        let request = self.http.post(format!("{}/retell/salon/functions/{function}", self.url));
+        answer(request.header("x-retell-signature", signature).body(body)).await
+    }
+}
+
 /// The signature of a raw body as Retell makes it, by a clock that is so many milliseconds fast (or slow).
 pub fn retell_signature(body: &str, clock_error_ms: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();

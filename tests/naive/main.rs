@@ -11,4 +11,5 @@ mod double_booking;
 mod lost_cancel;
 mod lost_move;
 mod stale_policy;
+mod torn_call;
 mod two_customers;

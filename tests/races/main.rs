@@ -11,6 +11,7 @@ mod one_customer_per_phone;
 mod one_job_per_key;
 mod one_slot_one_appointment;
 mod policy_and_changes;
+mod whole_calls;
 
 use domain::id::AppointmentId;
 use domain::refusal::Refusal;

@@ -125,7 +125,8 @@ settings! {
     availability_wait_ms: u64 = Some("2500"), Plain;
     /// The domain of the address that Cal.com gets for a caller who gave none.
     attendee_domain: String = Some("anonym.invalid"), Plain;
-    /// The slug of the company that the old gateway's paths serve; without it they do not exist.
+    /// The slug of the company that the old gateway's paths (`/api/retell/…`, `/api/webhooks/retell/…`) serve, signed with
+    /// that company's Retell key like all others; without it they do not exist.
     legacy_company: Option<String> = None, Plain;
     /// Keys that seal the companies' secrets: `id:base64 of 32 bytes`, separated by commas; the first one seals, all open.
     sealing_keys: Option<KeyRing> = None, Secret;

@@ -122,9 +122,7 @@ async fn worker_loses((commit, dies): (Commit, bool)) {
     let world = World::new().await;
     let proxy = Proxy::start(&world.database_url()).await;
     let stop = proxy.stop(commit, MAKE);
-    let times = unhurried().to_vec();
-    let through = [("ASKPRO_DATABASE_URL", proxy.url.clone())];
-    let mut first = world.worker_with(&[&times[..], &through].concat());
+    let mut first = world.worker_with(&[("ASKPRO_DATABASE_URL", proxy.url.clone())]);
     let apis = [world.api().await];
     let what = format!("COMMIT of a call is {commit:?}, the worker dies: {dies}");
     let cut = async {
@@ -133,7 +131,7 @@ async fn worker_loses((commit, dies): (Commit, bool)) {
             first.kill();
         }
         drop(stopped);
-        dies.then(|| world.worker_with(&times))
+        dies.then(|| world.worker(None))
     };
     let _second = at_every_moment(&world, &what, async { tokio::join!(cut, telephone(&world, &apis)).0 }).await;
     is_whole(world, &what).await;

@@ -118,8 +118,11 @@ impl Function {
     /// Does it change nothing? Only then it answers without a `call`.
     pub(crate) fn only_reads(self) -> bool {
         match self {
-            Self::Book | Self::Cancel | Self::Reschedule => false,
-            Self::Query => true,
+            Self::Book | Self::BookFirstFree | Self::Cancel | Self::Reschedule => false,
+            Self::Reserve | Self::Release | Self::Confirm | Self::RequestCallback => false,
+            Self::Query | Self::Check | Self::Alternatives | Self::NextAvailable => true,
+            Self::ParseDate | Self::ListServices | Self::ServiceInfo | Self::OpeningHours => true,
+            Self::CheckCustomer | Self::Context => true,
         }
     }
 

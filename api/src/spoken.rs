@@ -56,15 +56,6 @@ impl Language {
         }
     }
 
-    /// `Mittwoch`, `Wednesday`.
-    pub(crate) fn weekday(self, day: NaiveDate) -> &'static str {
-        let weekday = day.weekday().num_days_from_monday() as usize;
-        match self {
-            Self::German => WEEKDAYS_DE[weekday],
-            Self::English => WEEKDAYS_EN[weekday],
-        }
-    }
-
     /// `Mittwoch, 25. November, um 14:30 Uhr`: inside a sentence.
     pub(crate) fn moment(self, at: DateTime<Utc>, time_zone: Tz) -> String {
         let local = at.with_timezone(&time_zone);

@@ -2,7 +2,8 @@
 //!
 //! For a caller who has said "the half past two, or else three". Deliberately absent: times that he has not agreed to.
 
-use serde_json::Value;
+use chrono::{DateTime, Utc};
+use serde_json::json;
 use store::Candidate;
 
 use super::book::{self, starts_at};
@@ -36,17 +37,15 @@ pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Probl
 }
 
 /// The times that were said, each with what was said beside it, without those that are over.
-fn candidates(call: &Call<'_>) -> Result<Vec<(chrono::DateTime<chrono::Utc>, Arguments)>, Reply> {
+fn candidates(call: &Call<'_>) -> Result<Vec<(DateTime<Utc>, Arguments)>, Reply> {
     let listed = call.args.list(arguments::CANDIDATES);
     if listed.is_empty() {
         return Err(book::missing(call, &["candidates"]));
     }
     let mut wanted = Vec::new();
     for one in listed.into_iter().take(CANDIDATES_MAX) {
-        let args = match one {
-            Value::String(text) => Arguments::of(Some(serde_json::json!({ "datetime": text }))),
-            other => Arguments::of(Some(other)),
-        };
+        let said = if one.is_string() { json!({ "datetime": one }) } else { one };
+        let args = Arguments::of(Some(said));
         wanted.push((starts_at(call, &args)?, args));
     }
     wanted.retain(|(starts_at, _)| *starts_at > call.now);

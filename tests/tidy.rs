@@ -23,12 +23,12 @@ const FOREIGN: [(&str, &[&str]); 6] = [
     ("apalis", &["queue"]),
     ("apalis-core", &["queue"]),
     ("apalis-redis", &["queue"]),
-    ("redis", &["queue"]),
+    ("redis", &["queue", "availability"]),
     ("reqwest", &["calcom", "sandbox"]),
 ];
 
 /// What each of our crates may know of the others.
-const DIRECTION: [(&str, &[&str]); 11] = [
+const DIRECTION: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("crashpoint", &[]),
     ("settings", &[]),
@@ -37,10 +37,16 @@ const DIRECTION: [(&str, &[&str]); 11] = [
     ("queue", &["domain", "settings"]),
     ("store", &["domain", "settings"]),
     ("process", &["store", "settings"]),
-    ("api", &["store", "queue", "domain", "settings", "process", "crashpoint"]),
-    ("workers", &["store", "queue", "calcom", "domain", "settings", "process", "crashpoint"]),
+    ("gate", &["store", "calcom", "domain"]),
+    ("availability", &["calcom", "domain", "settings"]),
+    ("api", &["store", "queue", "domain", "settings", "process", "crashpoint", "gate", "availability"]),
+    ("workers", &["store", "queue", "calcom", "domain", "settings", "process", "crashpoint", "gate"]),
     ("cli", &["store", "queue", "calcom", "domain", "settings"]),
 ];
+
+/// The routes of api that may ask what Cal.com says is free, and where they are put together.
+const READERS: [&str; 5] =
+    ["api/src/availability.rs", "api/src/functions/check.rs", "api/src/app.rs", "api/src/lib.rs", "api/src/router.rs"];
 
 /// All that `domain` may use: values and arithmetic, nothing that waits, reads, writes or serialises.
 const PURE: [&str; 5] = ["chrono", "chrono-tz", "phonenumber", "thiserror", "uuid"];
@@ -93,12 +99,14 @@ fn foreign_crates(path: &str, text: &str) -> Option<Vec<String>> {
 
 #[test]
 fn our_crates_know_each_other_in_one_direction() {
-    let why = "domain knows nobody; store, queue and calcom never see one another; api never speaks to Cal.com. Whoever \
-               needs two of them stands above both. A new crate: say in DIRECTION what it may know.";
+    let why = "domain knows nobody; store, queue and calcom never see one another; api asks of Cal.com only what is free, \
+               and whoever books knows nothing of that (availability). Whoever needs two of them stands above both. A new crate: say in DIRECTION what it may know.";
     let bad = [
         ("shared/store/Cargo.toml", "[package]\nname = 'store'\n[dependencies]\nqueue.workspace = true"),
         ("shared/domain/Cargo.toml", "[package]\nname = 'domain'\n[dev-dependencies]\nstore.workspace = true"),
         ("api/Cargo.toml", "[package]\nname = 'api'\n[dependencies]\ncalcom.workspace = true"),
+        ("shared/store/Cargo.toml", "[package]\nname = 'store'\n[dependencies]\navailability.workspace = true"),
+        ("workers/Cargo.toml", "[package]\nname = 'workers'\n[dependencies]\navailability.workspace = true"),
         ("shared/news/Cargo.toml", "[package]\nname = 'news'"),
     ];
     let good = ("workers/Cargo.toml", "[package]\nname = 'workers'\n[dependencies]\ncalcom.workspace = true");
@@ -116,6 +124,28 @@ fn direction(path: &str, text: &str) -> Option<Vec<String>> {
     let ours = |it: &str| it == "tests" || DIRECTION.iter().any(|(ours, _)| *ours == it);
     let against = dependencies(&manifest).filter(|(_, it, _)| ours(it) && !known.contains(it));
     Some(against.map(|(_, it, _)| format!("{name} may not know {it}")).collect())
+}
+
+#[test]
+fn only_who_reads_knows_what_cal_com_says_is_free() {
+    let why = "What Cal.com said some seconds ago must decide nothing: a booking is decided by its transaction, whatever the \
+               cache holds. So in api only the routes that read say the word `availability`; a new one is added to READERS.";
+    let bad = [
+        ("api/src/functions/book.rs", "let free = call.app.availability.look(store, &look).await?;"),
+        ("api/src/appointments.rs", "use crate::availability::Look;"),
+        ("api/src/reschedule.rs", "fn f(x: availability::Told) {}"),
+    ];
+    let good = ("api/src/functions/book.rs", "//! availability\nlet name = \"check_availability\";");
+    hold(free_time_readers, &bad, good, 30, why);
+    for path in READERS {
+        assert!(root().join(path).exists(), "{path} is gone: strike it from READERS");
+    }
+}
+
+fn free_time_readers(path: &str, text: &str) -> Option<Vec<String>> {
+    (path.starts_with("api/src/") && is_rust(path)).then_some(())?;
+    let may = READERS.contains(&path);
+    Some(if may { vec![] } else { words(&read(without_tests(text)).code, &["availability"]) })
 }
 
 #[test]

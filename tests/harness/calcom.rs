@@ -103,6 +103,12 @@ impl World {
         self.sandbox.ledger().into_iter().filter(reads).count()
     }
 
+    /// Requests for free time that have reached Cal.com.
+    pub fn asked_for_slots(&self) -> usize {
+        let asks = |e: &sandbox::Entry| e.what == What::Arrival && e.path == "/v2/slots";
+        self.sandbox.ledger().into_iter().filter(asks).count()
+    }
+
     /// How often something had this effect at Cal.com, whoever did it.
     pub fn effects(&self, effect: Effect) -> usize {
         self.sandbox.ledger().into_iter().filter(|e| e.effect == Some(effect)).count()

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod appointments;
+mod availability;
 mod bad_calls;
 mod bad_input;
 mod calendar;

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod double_booking;
+mod free_time;
 mod lost_cancel;
 mod lost_move;
 mod stale_policy;

@@ -5,7 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod booking_and_cache;
 mod command_and_business;
+mod free_time_and_booking;
 mod move_and_cancel;
 mod one_customer_per_phone;
 mod one_job_per_key;

@@ -8,6 +8,7 @@ mod gate;
 mod looks;
 mod mutations;
 mod peer;
+mod slots;
 mod transport;
 
 use std::sync::Arc;

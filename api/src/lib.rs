@@ -1,7 +1,7 @@
 //! The HTTP API: accepts commands, says what became of them, and answers the voice agent's functions.
 //!
 //! It decides nothing by itself: whether a time is free is answered by the transaction that takes it (`store`). Of Cal.com it
-//! asks nothing but what is free; workers do the rest. Deliberately absent: sessions, cookies, caches, CORS, any state that a second process
+//! asks nothing but what is free; workers do the rest. Deliberately absent: sessions, cookies, CORS, any state that a second process
 //! would not have.
 
 mod alternatives;

@@ -12,6 +12,7 @@ mod bad_input;
 mod calendar;
 mod customers;
 mod herd;
+mod holds;
 mod operator;
 mod policy;
 mod reading;

@@ -13,4 +13,5 @@ mod lost_cancel;
 mod lost_move;
 mod stale_policy;
 mod torn_call;
+mod remembered_offer;
 mod two_customers;

@@ -11,6 +11,7 @@ mod free_time_and_booking;
 mod move_and_cancel;
 mod one_customer_per_phone;
 mod one_job_per_key;
+mod one_offer_one_appointment;
 mod one_slot_one_appointment;
 mod policy_and_changes;
 mod whole_calls;

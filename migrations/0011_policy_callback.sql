@@ -51,7 +51,7 @@ ALTER TABLE appointment_event
   ADD COLUMN fee_currency text COLLATE "C",
   ADD CONSTRAINT event_fee_is_an_amount
     CHECK ((fee_minor IS NULL) = (fee_currency IS NULL) AND fee_minor >= 0 AND fee_currency ~ '^[A-Z]{3}$'),
-  ADD CONSTRAINT event_fee_comes_from_a_policy CHECK (fee_minor IS NULL OR policy_version > 0);
+  ADD CONSTRAINT event_fee_comes_from_a_policy CHECK (fee_minor IS NULL OR COALESCE(policy_version, 0) > 0);
 
 -- A callback that somebody has asked for: in which call, where to ring him, and what he said.
 ALTER TABLE callback_request

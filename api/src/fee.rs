@@ -65,7 +65,7 @@ mod tests {
             (money(1_550, "EUR"), "15,50 Euro", 15.5),
             (money(5, "EUR"), "0,05 Euro", 0.05),
             (money(2_000, "CHF"), "20 Franken", 20.0),
-            (money(1_500, "JPY"), "1500 Yen", 1_500.0),
+            (money(1_500, "JPY"), "1500 Japanese yen", 1_500.0),
             (money(1_500, "KWD"), "1,500 Kuwaiti dinar", 1.5),
             (money(1_500, "QQQ"), "15 QQQ", 15.0),
         ];

@@ -166,7 +166,11 @@ mod tests {
             ("currency = \"EUR\"", "", "a fee needs a currency"),
             ("hours_before = 0, ", "hours_before = 1, ", "one fee must have hours_before = 0"),
             ("hours_before = 12", "hours = 12", "unknown field `hours`"),
-            ("fee_minor = 0 ", "fee_minor = 0\nfee_tiers = [{ hours_before = 0, fee_minor = 1 }] ", "not both"),
+            (
+                "fee_minor = 0           #",
+                "fee_minor = 0\nfee_tiers = [{ hours_before = 0, fee_minor = 1 }] #",
+                "not both",
+            ),
             ("[appointment_inquiry]", "[appointment_info]", "unknown field `appointment_info`"),
             ("fee_minor = 1000", "fee_minor = -1", "invalid value"),
         ];

@@ -12,6 +12,7 @@ mod confirm;
 mod customer;
 mod first_free;
 mod hold;
+mod offered;
 mod parse_date;
 mod policy;
 mod query;
@@ -196,6 +197,14 @@ pub(crate) async fn run(function: Function, call: &Call<'_>) -> Result<Reply, Pr
     {
         return Ok(closed);
     }
+    let reply = answer(function, call).await?;
+    if let Some(caller) = &call.caller {
+        offered::remember(call, caller, &reply).await;
+    }
+    Ok(reply)
+}
+
+async fn answer(function: Function, call: &Call<'_>) -> Result<Reply, Problem> {
     match (function, &call.caller) {
         (Function::Book, Some(caller)) => book::run(call, caller).await,
         (Function::Cancel, Some(caller)) => cancel::run(call, caller).await,

@@ -5,6 +5,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 /// One reply.
@@ -50,6 +51,14 @@ impl Reply {
     /// The status word: what metrics count.
     pub(crate) fn status(&self) -> &str {
         self.fields.get("status").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// When the times begin that it offers.
+    pub(crate) fn offered(&self) -> Vec<DateTime<Utc>> {
+        let alternatives = self.fields.get("alternatives").and_then(Value::as_array);
+        let starts =
+            alternatives.into_iter().flatten().filter_map(|offer| offer.get("starts_at")?.as_str()?.parse().ok());
+        starts.collect()
     }
 
     /// Root and `data`.

@@ -11,7 +11,7 @@ mod double_booking;
 mod free_time;
 mod lost_cancel;
 mod lost_move;
+mod remembered_offer;
 mod stale_policy;
 mod torn_call;
-mod remembered_offer;
 mod two_customers;

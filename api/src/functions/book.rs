@@ -10,6 +10,7 @@ use domain::id::AppointmentId;
 use domain::phone::{Phone, is_placeholder_email};
 use domain::policy::Operation;
 use domain::refusal::Refusal;
+use domain::slot::TimeRange;
 use phonenumber::country::Id::DE;
 use phrases::{Clock, Phrase};
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use store::{
     AcceptError, Accepted, BookingCommand, Branch, Candidate, CustomerFacts, HoldUse, How, Service, Sought, Source,
 };
 
-use super::{Call, Caller, Function, local_time};
+use super::{Call, Caller, Function, local_time, offered};
 use crate::arguments::{self, Arguments};
 use crate::problem::Problem;
 use crate::reply::Reply;
@@ -38,10 +39,20 @@ pub(super) struct Wish<'a> {
 
 /// Books.
 pub(super) async fn run(call: &Call<'_>, caller: &Caller) -> Result<Reply, Problem> {
-    let wish = match understand(call, caller, |call| starts_at(call, &call.args)) {
+    let first = match call.wants_the_first() {
+        Some(day) => offered::first(call, caller, day).await?,
+        None => None,
+    };
+    let mut wish = match understand(call, caller, |call| first.map_or_else(|| starts_at(call, &call.args), Ok)) {
         Ok(wish) => wish,
         Err(reply) => return Ok(reply.with("booked", false)),
     };
+    let during = TimeRange::starting(wish.starts_at, wish.service.duration_minutes);
+    if !during.is_some_and(|during| wish.branch.hours.contain(during))
+        && let Some(starts_at) = offered::instead_of(call, caller, wish.starts_at).await?
+    {
+        wish.starts_at = starts_at;
+    }
     let only = Candidate { staff_id: wish.staff_id, starts_at: wish.starts_at };
     accept(call, caller, wish, Function::Book, &[only]).await
 }
@@ -374,6 +385,7 @@ pub(super) fn alternative(call: &Call<'_>, wished: DateTime<Utc>, offer: &Offer)
     json!({
         "time": local.format("%H:%M").to_string(),
         "date": local.format("%d.%m.%Y").to_string(),
+        "starts_at": offer.during.start().to_rfc3339(),
         "description": call.language.offer(offer.during.start(), wished, call.time_zone()),
         "spoken": call.language.offer(offer.during.start(), wished, call.time_zone()),
         "spoken_time": call.language.time(local.time()),

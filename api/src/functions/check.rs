@@ -1,17 +1,17 @@
 //! `check_availability`: whether a time is free for a service, and what is free instead.
 //!
 //! It says what is known and how well: where Cal.com does not answer, the sentence is weaker. Nothing is kept for anybody;
-//! the booking decides. Deliberately absent: parts of a day, and moving a wish that lies in the past.
+//! the booking decides. Deliberately absent: moving a wish that lies in the past.
 
-use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use domain::hours::Offer;
 use domain::refusal::Refusal;
 use domain::slot::TimeRange;
+use phrases::{Clock, Phrase};
 use serde_json::json;
 use store::{Branch, Own, Service, Whose};
 
 use super::{Call, book, local_time};
-use crate::arguments;
 use crate::availability::{DAYS_MAX, Look, Seen, Source, midnight};
 use crate::problem::Problem;
 use crate::reply::Reply;
@@ -34,8 +34,8 @@ struct Wish<'a> {
 
 enum When {
     At(DateTime<Utc>),
-    /// A day without a time.
-    On(NaiveDate),
+    /// A day, or a part of one, without a time.
+    On(NaiveDate, Option<(NaiveTime, NaiveTime)>),
 }
 
 /// Looks.
@@ -49,22 +49,12 @@ pub(super) async fn run(call: &Call<'_>) -> Result<Reply, Problem> {
             let reply = at(call, &wish, starts_at).await?;
             Ok(reply.with("requested_time", local_time(starts_at, call.time_zone())))
         }
-        When::On(day) => on(call, &wish, day).await,
+        When::On(day, part) => on(call, &wish, day, part).await,
     }
 }
 
 fn understand<'a>(call: &'a Call<'_>) -> Result<Wish<'a>, Reply> {
-    let branch = match &call.caller {
-        Some(caller) => call.branch(caller),
-        None => call.catalog.branches.first().filter(|_| call.catalog.branches.len() == 1),
-    };
-    let Some(branch) = branch else {
-        let message = call.say(
-            "Ich weiß nicht, für welche Filiale der Termin sein soll.",
-            "I do not know which branch the appointment is for.",
-        );
-        return Err(Reply::refusal("unknown_branch", message));
-    };
+    let branch = call.branch_of_call().ok_or_else(|| call.unknown_branch())?;
     let when = when(call)?;
     let service = book::service(call, branch)?;
     let staff_id = book::staff(call, &call.args, branch, service)?;
@@ -77,12 +67,16 @@ fn when(call: &Call<'_>) -> Result<When, Reply> {
         Ok(starts_at) => return Ok(When::At(starts_at)),
         Err(unclear) => unclear,
     };
-    let said = call.args.text(arguments::DATE).or_else(|| call.args.text(arguments::DATETIME));
-    let day = said.and_then(|text| when::date(&text, call.time_zone(), call.now)).ok_or(unclear)?;
-    if day < call.now.with_timezone(&call.time_zone()).date_naive() {
-        return Err(book::in_the_past(call));
-    }
-    Ok(When::On(day))
+    let (day, clock) = match when::said(&call.args, call.today()) {
+        Ok(Some(Phrase { day: Some(day), clock })) => (day, clock),
+        Ok(_) | Err(_) => return Err(unclear),
+    };
+    let part = match clock {
+        Some(Clock::Between(from, until)) => Some((from, until)),
+        Some(Clock::First) | None => None,
+        Some(Clock::At(_)) => return Err(unclear),
+    };
+    if day < call.today() { Err(book::in_the_past(call)) } else { Ok(When::On(day, part)) }
 }
 
 /// Is this time free?
@@ -149,21 +143,37 @@ fn judge(call: &Call<'_>, wish: &Wish<'_>, starts_at: DateTime<Utc>, seen: &Seen
         .with("alternatives", json!([]))
 }
 
-/// A day is known and no time: asks for it, and says what is free first.
-async fn on(call: &Call<'_>, wish: &Wish<'_>, day: NaiveDate) -> Result<Reply, Problem> {
-    let begins = midnight(call.time_zone(), day);
-    let ends = day.checked_add_days(Days::new(1)).map_or(begins, |next| midnight(call.time_zone(), next));
+/// A day is known and no time: asks for it, and says what is free first. A part of the day was asked about as such.
+async fn on(
+    call: &Call<'_>,
+    wish: &Wish<'_>,
+    day: NaiveDate,
+    part: Option<(NaiveTime, NaiveTime)>,
+) -> Result<Reply, Problem> {
+    let whole = midnight(call.time_zone(), day);
+    let next = day.checked_add_days(Days::new(1)).map_or(whole, |next| midnight(call.time_zone(), next));
+    let wall = |time: NaiveTime| phrases::instant(day.and_time(time), call.time_zone());
+    let begins = part.and_then(|(from, _)| wall(from)).unwrap_or(whole);
+    let ends = part.and_then(|(_, until)| wall(until)).unwrap_or(next);
     let seen = look(call, wish, begins, begins, ends).await?;
-    let offers: Vec<_> = seen.offers.iter().take(ALTERNATIVES_MAX).copied().collect();
+    let fitting = seen.offers.iter().filter(|offer| offer.during.start() >= begins && offer.during.end() <= ends);
+    let offers: Vec<_> = fitting.take(ALTERNATIVES_MAX).copied().collect();
     let (instead, alternatives) = book::instead(call, begins, &offers);
-    let message = if offers.is_empty() {
-        call.say("An diesem Tag ist leider nichts frei.", "I am afraid nothing is free on this day.")
-    } else {
-        call.say("Um wie viel Uhr soll es sein?", "At what time?") + &instead
+    let (status, message) = match (offers.is_empty(), part) {
+        (true, None) => (
+            "no_availability",
+            call.say("An diesem Tag ist leider nichts frei.", "I am afraid nothing is free on this day."),
+        ),
+        (true, Some(_)) => (
+            "no_availability",
+            call.say("In dieser Zeit ist leider nichts frei.", "I am afraid nothing is free at that time."),
+        ),
+        (false, _) => ("time_required", call.say("Um wie viel Uhr soll es sein?", "At what time?") + &instead),
     };
-    let status = if offers.is_empty() { "no_availability" } else { "time_required" };
-    let reply = Reply::refusal(status, message).with("available", false).with("alternatives", alternatives);
-    Ok(told(call, wish, &seen, reply).with("requested_date", day.format("%Y-%m-%d").to_string()))
+    let free = part.is_some() && !offers.is_empty();
+    let reply = if free { Reply::success(status, message) } else { Reply::refusal(status, message) };
+    let reply = reply.with("available", free).with("alternatives", alternatives);
+    Ok(told(call, wish, &seen, reply).with("requested_date", day.to_string()))
 }
 
 async fn look(

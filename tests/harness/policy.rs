@@ -62,7 +62,7 @@ impl World {
     pub async fn publish(&self, scope: Scope, policy: &Policy) -> i32 {
         match self.store.publish_policy(self.company.company_id, scope, policy, "test").await.unwrap() {
             Published::New { version } => version,
-            other => panic!("not published: {other:?}"),
+            other @ (Published::Unchanged | Published::NoSuchScope) => panic!("not published: {other:?}"),
         }
     }
 }

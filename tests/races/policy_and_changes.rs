@@ -7,7 +7,7 @@ use domain::policy::{Asking, Case, Denial, InForce, Operation, Policies, Policy,
 use domain::refusal::Refusal;
 use harness::{World, flat, policy};
 use std::collections::BTreeMap;
-use store::{AcceptError, Accepted, Store};
+use store::{AcceptError, Accepted, Published, Store};
 use uuid::Uuid;
 
 const ROUNDS: u32 = 240;
@@ -61,8 +61,8 @@ async fn what_was_decided_by_was_in_force_when_it_was_committed() {
         let (store, wanted) = (world.store.clone(), policy.clone());
         let publishes = async move {
             match store.publish_policy(company_id, scope, &wanted, "season").await.unwrap() {
-                store::Published::New { version } => Answer::Published(version),
-                other => panic!("{other:?}"),
+                Published::New { version } => Answer::Published(version),
+                other @ (Published::Unchanged | Published::NoSuchScope) => panic!("{other:?}"),
             }
         };
         let command = to(&world, moves, world.wish(free).await.starts_at, None);

@@ -351,7 +351,7 @@ mod tests {
         };
         let late = (Scope::Company, 1, Operation::Cancellation, terms(Some(24), None, &[]));
         let [moves, rings] = [Operation::Reschedule, Operation::CallbackService];
-        assert_eq!(possible(&policies(&[late.clone()]), &before(HOUR)), [moves, rings]);
+        assert_eq!(possible(&policies(std::slice::from_ref(&late)), &before(HOUR)), [moves, rings]);
         let off = Rule { allowed: false, ..Rule::default() };
         let no_calls = (Scope::Branch(1), 2, rings, off);
         assert_eq!(possible(&policies(&[late.clone(), no_calls]), &before(HOUR)), [moves]);

@@ -131,7 +131,7 @@ fn forge(n: u64) -> Forgery {
         10 => format!("{stamp},d={}", &digest[..2 * (at % 32)]),
         _ => return Forgery { path, headers: vec![("x-signature", right.clone()), ("x-retell", right)], body },
     };
-    let twice = chance % 12 == 3 && n % 2 == 0;
+    let twice = chance % 12 == 3 && n.is_multiple_of(2);
     let headers = if twice { vec![(HEADER, right), (HEADER, written)] } else { vec![(HEADER, written)] };
     Forgery { path, headers, body }
 }

@@ -80,7 +80,7 @@ async fn a_plan_is_put_shown_and_refused_over_http() {
     ] {
         assert_eq!(put(json!({ "rules": [wrong] })).await.unwrap().status(), 400, "{wrong}");
     }
-    for wrong in [json!({ "on": "slots", "fault": "429" }), json!({ "on": "create", "fault": "flood" })] {
+    for wrong in [json!({ "on": "reserve", "fault": "429" }), json!({ "on": "create", "fault": "flood" })] {
         assert_eq!(put(json!({ "rules": [wrong] })).await.unwrap().status(), 422, "{wrong}");
     }
     assert_eq!(reply(client.control(Method::GET, "/faults")).await.body, shown, "what is refused changes nothing");

@@ -39,7 +39,7 @@ fn named(name: &str) -> Option<String> {
     let (name, later) =
         name.split_once('+').map_or(Some((name, 0)), |(name, days)| Some((name, days.parse().ok()?)))?;
     let day = match name {
-        "today" => Utc::now().with_timezone(&Berlin).date_naive(),
+        "today" => today(),
         _ => next(name.parse().ok()?),
     };
     let day = day.checked_add_days(Days::new(later))?;
@@ -52,7 +52,12 @@ fn named(name: &str) -> Option<String> {
 }
 
 fn next(weekday: Weekday) -> NaiveDate {
-    let soonest = Utc::now().with_timezone(&Berlin).date_naive() + Days::new(2);
+    let soonest = today() + Days::new(2);
     let ahead = 7 + i64::from(weekday.num_days_from_monday()) - i64::from(soonest.weekday().num_days_from_monday());
     soonest + Days::new(u64::try_from(ahead % 7).unwrap())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a conversation is of the day on which it is played")]
+fn today() -> NaiveDate {
+    Utc::now().with_timezone(&Berlin).date_naive()
 }

@@ -198,11 +198,11 @@ pub(crate) async fn hold_policies(
     who: Who,
 ) -> Result<Option<Held>, StoreError> {
     let Some(asking) = who.asks() else { return Ok(None) };
+    let Some(subject) = subject(conn, company_id, appointment_id).await? else { return Ok(None) };
     let head = sqlx::query_scalar!("SELECT version FROM policy_head WHERE company_id = $1 FOR SHARE", company_id)
         .fetch_optional(&mut *conn)
         .await?
         .ok_or(StoreError::Broken { what: "a company has no policy head" })?;
-    let Some(subject) = subject(conn, company_id, appointment_id).await? else { return Ok(None) };
     let policies = in_force(conn, company_id, head, subject.ground).await?;
     let counts = policies.deciding(operation).is_some_and(|(_, rule)| rule.terms.max.is_some());
     if operation == Operation::Cancellation && counts {

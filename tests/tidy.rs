@@ -28,8 +28,9 @@ const FOREIGN: [(&str, &[&str]); 6] = [
 ];
 
 /// What each of our crates may know of the others.
-const DIRECTION: [(&str, &[&str]); 13] = [
+const DIRECTION: [(&str, &[&str]); 14] = [
     ("domain", &[]),
+    ("phrases", &[]),
     ("crashpoint", &[]),
     ("settings", &[]),
     ("sandbox", &[]),
@@ -39,7 +40,7 @@ const DIRECTION: [(&str, &[&str]); 13] = [
     ("process", &["store", "settings"]),
     ("gate", &["store", "calcom", "domain"]),
     ("availability", &["calcom", "domain", "settings"]),
-    ("api", &["store", "queue", "domain", "settings", "process", "crashpoint", "gate", "availability"]),
+    ("api", &["store", "queue", "domain", "settings", "process", "crashpoint", "gate", "availability", "phrases"]),
     ("workers", &["store", "queue", "calcom", "domain", "settings", "process", "crashpoint", "gate"]),
     ("cli", &["store", "queue", "calcom", "domain", "settings"]),
 ];

@@ -4,7 +4,7 @@
 //!
 //! Impossible with us because `make_call` (store/src/call.rs) and `accept` are one transaction each, because the job
 //! re-reads all events instead of asking whether somebody was here before, and, last, because of
-//! `one_call_per_retell_id` (migrations/0002) and `call_that_was_told_of_has_a_customer` (migrations/0012).
+//! `one_call_per_retell_id` (migrations/0002) and `call_that_was_told_of_has_a_customer` (migrations/0011).
 
 use harness::World;
 use sqlx::AssertSqlSafe;

@@ -8,6 +8,7 @@ mod clock;
 mod day;
 mod number;
 mod piece;
+mod reading;
 mod words;
 
 pub use clock::Clock;

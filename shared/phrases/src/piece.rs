@@ -1,8 +1,8 @@
 //! Words, taken together to what they name.
 
 use crate::Unclear;
-use crate::clock::{Part, Reading, reading};
 use crate::number::{cardinal, digits, ordinal};
+use crate::reading::{Part, Reading, reading};
 use chrono::Weekday;
 
 /// What some words name.

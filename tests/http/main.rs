@@ -18,6 +18,7 @@ mod policy;
 mod reading;
 mod reschedule;
 mod sync;
+mod talk;
 mod voice;
 
 use chrono::{DateTime, Utc};
